@@ -1,0 +1,1 @@
+"""Waveforms and what is measured on them: reading and writing, loudness, mel spectrograms."""
