@@ -1,1 +1,1 @@
-"""The stages of dvc.yaml: each script binds paths and parameters to one call of fishdvc.pipeline."""
+"""The stages of dvc.yaml: each script binds paths and parameters to one call of the library."""

@@ -1,0 +1,35 @@
+"""What every stage's command line has in common."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from fishdvc.errors import FishdvcError
+
+
+def stage_arguments(description: str | None, **paths: str) -> argparse.Namespace:
+    """Parse a stage's paths; each becomes a required option of the same name.
+
+    Args:
+        description: The stage script's docstring.
+        paths: Name and meaning of each path that the stage reads or writes.
+
+    Returns:
+        The paths, and ``params``: the parameter file.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="parameters (params.yaml)"
+    )
+    for name, meaning in paths.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, help=meaning)
+    return parser.parse_args()
+
+
+def run_stage(stage: Callable[[], str]) -> None:
+    """Run a stage and print its summary; a user's error becomes a message and exit code 1."""
+    try:
+        print(stage())
+    except FishdvcError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,26 @@
+"""Bring every clip to one loudness, as mono FLAC, its transcript beside it."""
+
+from fishdvc.params import read_params
+from fishdvc.pipeline.normalize import DatasetParams, NormalizeParams, normalize
+from stages.command import run_stage, stage_arguments
+
+
+def main() -> str:
+    """Bind paths and parameters to the stage."""
+    args = stage_arguments(
+        __doc__,
+        normalized="folder to write",
+        skipped="file to list skipped clips in",
+        metrics="file to write counts to",
+    )
+    return normalize(
+        read_params(args.params, "dataset", DatasetParams),
+        read_params(args.params, "normalize", NormalizeParams),
+        normalized=args.normalized,
+        skipped=args.skipped,
+        metrics=args.metrics,
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)
