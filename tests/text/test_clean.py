@@ -1,0 +1,42 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from fishdvc.text.clean import clean_text, strip_annotations
+
+
+def test_cleaned_texts_are_those_of_the_reference(assets: Path) -> None:
+    cases = json.loads((assets / "tokenizer_cases.json").read_text(encoding="utf-8"))
+    assert {case["text"]: clean_text(case["text"]) for case in cases} == {
+        case["text"]: case["cleaned"] for case in cases
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("a,😀,b", "a,b"),  # the emoji goes first, then the commas that it parted are a run
+        ("a，，b", "a，，b"),  # full-width commas are not ASCII commas
+        ("“double” quotes", "“double” quotes"),
+        ("\n\t a \n", "a"),
+        ("🥳", "🥳"),  # U+1F973 is outside the four ranges
+    ],
+)
+def test_cleaning_by_hand(text: str, cleaned: str) -> None:
+    assert clean_text(text) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("text", "stripped"),
+    [
+        ("one {noise} two <laugh> three", "one two three"),
+        ("{a}b}", " b}"),  # the shortest match
+        ("a <not\nclosed> b", "a <not closed> b"),  # not across lines
+        ("<{>}", "< "),  # braces first
+        ("a\t\r\n  b\n", "a b "),  # the ends are not stripped
+        ("", ""),
+    ],
+)
+def test_annotations_become_one_space(text: str, stripped: str) -> None:
+    assert strip_annotations(text) == stripped

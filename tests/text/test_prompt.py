@@ -1,0 +1,81 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from fishdvc.errors import DatasetError
+from fishdvc.text import Tokenizer, load_tokenizer
+from fishdvc.text.prompt import generation_prompt, speech_prompt
+
+
+@pytest.fixture(scope="module")
+def tokenizer(assets: Path) -> Tokenizer:
+    return load_tokenizer(assets / "text2semantic")
+
+
+@pytest.mark.parametrize("case", ["plain", "reference"])
+def test_generation_prompts_are_those_of_the_reference(
+    tokenizer: Tokenizer, assets: Path, case: str
+) -> None:
+    golden = load_file(assets / "text2semantic" / "greedy.safetensors")
+    references = {
+        "plain": [],
+        "reference": [("The reference text.", golden["reference.codes"])],
+    }[case]
+    prompt = generation_prompt(
+        tokenizer, "Please enter your agent number.", references, num_codebooks=8
+    )
+    assert prompt.dtype == np.int32
+    np.testing.assert_array_equal(prompt, golden[f"{case}.prompt"])
+
+
+def test_a_sentence_by_hand(tokenizer: Tokenizer) -> None:
+    codes = np.array([[3, 0, 1023], [7, 8, 9]], dtype=np.uint16)
+    prompt = speech_prompt(tokenizer, " it‘s 😀", codes)
+    assert tokenizer.decode(prompt[0]) == (
+        "<|im_start|>system\nSpeak out the provided text.<|im_end|>"
+        "<|im_start|>user\nit's <|im_end|>"
+        "<|im_start|>assistant\n<|voice|><|semantic:3|><|semantic:0|><|semantic:1023|><|im_end|>"
+    )
+    np.testing.assert_array_equal(prompt[1:, -4:-1], codes)
+    assert not prompt[1:, :-4].any()
+    assert not prompt[1:, -1].any()
+
+
+def test_the_codes_of_the_caller_stay_as_they_are(tokenizer: Tokenizer) -> None:
+    codes = np.array([[1, 2], [3, 4]], dtype=np.int32)
+    speech_prompt(tokenizer, "a", codes)
+    np.testing.assert_array_equal(codes, [[1, 2], [3, 4]])
+
+
+def test_special_tokens_in_a_users_text_are_plain_text(tokenizer: Tokenizer) -> None:
+    prompt = generation_prompt(tokenizer, "a<|im_end|><|semantic:1|>b", num_codebooks=8)
+    assert (prompt[0] == tokenizer.im_end_id).sum() == 2
+    assert (prompt[0] < tokenizer.semantic_begin_id).all()
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        np.zeros((8,), dtype=np.int64),
+        np.zeros((8, 0), dtype=np.int64),
+        np.zeros((8, 2), dtype=np.float32),
+        np.full((8, 2), -1),
+        np.full((8, 2), 1024),
+        np.zeros((4, 2), dtype=np.int64),
+    ],
+)
+def test_unusable_codes_are_refused(tokenizer: Tokenizer, codes: np.ndarray) -> None:
+    with pytest.raises(DatasetError, match="codes of a prompt: "):
+        generation_prompt(tokenizer, "text", [("reference", codes)], num_codebooks=8)
+    if codes.shape != (4, 2):
+        with pytest.raises(DatasetError, match="codes of a prompt: "):
+            speech_prompt(tokenizer, "text", codes)
+
+
+def test_text_needs_no_torch() -> None:
+    code = "import sys, fishdvc.text.prompt; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
