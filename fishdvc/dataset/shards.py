@@ -145,6 +145,22 @@ def _write_messages(path: Path, messages: Iterable[bytes]) -> None:
 
 
 def _serialize(group: SpeakerGroup) -> bytes:
+    try:
+        serialized = _message_of(group).SerializeToString(deterministic=True)
+    except UnicodeEncodeError as error:
+        raise DatasetError(
+            f"speaker {group.name!r}: names and texts of valid Unicode, got {error.object!r}; "
+            "save the transcript as UTF-8, or rename the folder"
+        ) from error
+    if len(serialized) > _MAX_MESSAGE_BYTES:
+        raise DatasetError(
+            f"speaker {group.name}: at most {_MAX_MESSAGE_BYTES} bytes, got {len(serialized)}; "
+            "part the speaker's clips into several folders"
+        )
+    return serialized
+
+
+def _message_of(group: SpeakerGroup) -> text_data_pb2.TextData:
     message = text_data_pb2.TextData(source=group.source, name=group.name)
     for index, sentence in enumerate(group.sentences):
         where = f"speaker {group.name}, sentence {index}"
@@ -162,13 +178,7 @@ def _serialize(group: SpeakerGroup) -> bytes:
         part = message.sentences.add(texts=sentence.texts)
         for row in codes.tolist():
             part.semantics.add(values=row)
-    serialized = message.SerializeToString(deterministic=True)
-    if len(serialized) > _MAX_MESSAGE_BYTES:
-        raise DatasetError(
-            f"speaker {group.name}: at most {_MAX_MESSAGE_BYTES} bytes, got {len(serialized)}; "
-            "part the speaker's clips into several folders"
-        )
-    return serialized
+    return message
 
 
 def _read_message(file: BinaryIO, where: str) -> text_data_pb2.TextData:

@@ -135,6 +135,14 @@ def test_codes_that_cannot_be_stored_are_named_and_leave_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_names_and_texts_that_are_no_unicode_are_named(tmp_path: Path) -> None:
+    codes = np.zeros((8, 2), dtype=np.uint16)
+    for name, text in (("caf\udce9", "a"), ("spk", "caf\udce9")):
+        bad = SpeakerGroup(name, "folder", (Sentence((text,), codes),))
+        with pytest.raises(DatasetError, match=r"speaker '.*caf\\udce9"):
+            write_shard(tmp_path / "0.protos", [bad])
+
+
 def test_shards_need_no_torch() -> None:
     code = "import sys, fishdvc.dataset.shards; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

@@ -1,0 +1,49 @@
+"""Sequences of different lengths as one batch of tensors, padded on the right."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fishdvc.dataset.semantic import IGNORED_LABEL
+
+
+class Batch(NamedTuple):
+    """Padded sequences.
+
+    Attributes:
+        inputs: int64 ``(batch, 1 + num_codebooks, tokens)``; at padding the id of
+            ``<|end_of_text|>`` in row 0 and 0 below.
+        padding_mask: bool ``(batch, tokens)``, True at padding.
+        labels: int64 ``(batch, 1 + num_codebooks, tokens)``, -100 where ignored and at padding.
+    """
+
+    inputs: Tensor
+    padding_mask: Tensor
+    labels: Tensor
+
+
+def collate_sequences(
+    sequences: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], *, padding_id: int
+) -> Batch:
+    """Pad sequences to the longest of them.
+
+    Args:
+        sequences: Tokens and labels of each, both ``(1 + num_codebooks, tokens)``; at least one.
+        padding_id: Id of ``<|end_of_text|>``.
+    """
+    num_rows = len(sequences[0][0])
+    max_length = max(tokens.shape[1] for tokens, _ in sequences)
+    inputs = torch.zeros(len(sequences), num_rows, max_length, dtype=torch.long)
+    inputs[:, 0] = padding_id
+    padding_mask = torch.ones(len(sequences), max_length, dtype=torch.bool)
+    labels = torch.full_like(inputs, IGNORED_LABEL)
+    for row, (tokens, sequence_labels) in enumerate(sequences):
+        length = tokens.shape[1]
+        inputs[row, :, :length] = torch.from_numpy(tokens)
+        padding_mask[row, :length] = False
+        labels[row, :, :length] = torch.from_numpy(sequence_labels)
+    return Batch(inputs=inputs, padding_mask=padding_mask, labels=labels)
