@@ -1,0 +1,212 @@
+"""The codec: waveforms to codes and back, for batches of clips of any lengths.
+
+Knows nothing of files: weights come from ``fishdvc.codec.checkpoint``.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from fishdvc.audio.mel import LogMelSpectrogram
+from fishdvc.codec.backbone import ConvNeXtEncoder
+from fishdvc.codec.config import CodecConfig
+from fishdvc.codec.head import HiFiGANGenerator
+from fishdvc.codec.quantizer import DownsamplingQuantizer
+from fishdvc.errors import AudioError, CheckpointError, DatasetError, list_problems
+
+
+class Codec(nn.Module):
+    """firefly-GAN-VQ-FSQ, the codec of fish-speech 1.4 and 1.5 (https://arxiv.org/abs/2411.01156).
+
+    Encoding is ``log_mel``, ``backbone`` (features), ``quantizer.downsample`` (latents) and
+    ``quantizer.residual_fsq`` (codes and quantized latents); decoding is
+    ``quantizer.residual_fsq.decode``, ``quantizer.upsample`` and ``head``. Each can be called by
+    itself and is differentiable, while ``encode`` and ``decode`` are for inference. All is float32
+    and, at the rate of mel frames, causal.
+    ``backbone``, ``quantizer`` and ``head`` bear the checkpoint's names.
+    """
+
+    def __init__(
+        self, config: CodecConfig, *, decoder: bool = True, weight_norm: bool = True
+    ) -> None:
+        """Build a codec with random weights.
+
+        Args:
+            config: Its numbers.
+            decoder: Whether the way from codes to a waveform is built; encoding does without.
+            weight_norm: Whether the decoder's weights are laid out for training (see
+                ``HiFiGANGenerator``).
+        """
+        super().__init__()
+        self.config = config
+        spectrogram, encoder, head = config.spec_transform, config.backbone, config.head
+        self.log_mel = LogMelSpectrogram(
+            sample_rate_hz=spectrogram.sample_rate,
+            n_fft=spectrogram.n_fft,
+            hop_length=spectrogram.hop_length,
+            num_mels=spectrogram.n_mels,
+        )
+        self.backbone = ConvNeXtEncoder(
+            encoder.input_channels,
+            depths=encoder.depths,
+            channels=encoder.dims,
+            kernel_size=encoder.kernel_size,
+            drop_path_rate=encoder.drop_path_rate,
+        )
+        self.quantizer = DownsamplingQuantizer(
+            config.quantizer.input_dim,
+            num_codebooks=config.quantizer.n_groups,
+            levels=config.quantizer.levels,
+            downsample_factors=config.quantizer.downsample_factor,
+            upsample=decoder,
+        )
+        self.head = (
+            HiFiGANGenerator(
+                head.num_mels,
+                channels=head.upsample_initial_channel,
+                upsample_rates=head.upsample_rates,
+                upsample_kernel_sizes=head.upsample_kernel_sizes,
+                branch_kernel_sizes=head.resblock_kernel_sizes,
+                branch_dilations=head.resblock_dilation_sizes,
+                pre_kernel_size=head.pre_conv_kernel_size,
+                post_kernel_size=head.post_conv_kernel_size,
+                weight_norm=weight_norm,
+            )
+            if decoder
+            else None
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.quantizer.residual_fsq.fsq.levels.device
+
+    @property
+    def min_num_samples(self) -> int:
+        """The fewest samples that can be encoded: one frame, and what the spectrogram mirrors."""
+        return max(self.config.frame_length_samples, self.log_mel.min_num_samples)
+
+    def num_frames(self, num_samples: Tensor) -> Tensor:
+        """Frames of codes of clips of so many samples: whole frames of whole mel frames only."""
+        return num_samples // self.config.hop_length // self.config.mel_frames_per_frame
+
+    @torch.inference_mode()
+    def encode(self, audio: Tensor, num_samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode clips; each gets exactly the codes that it gets alone.
+
+        Clips are encoded one after another: on CPUs a clip of a second fills the cores already,
+        and no time goes into padding, so batching in here would only be slower.
+
+        Args:
+            audio: Waveforms ``(batch, samples)`` at ``config.sample_rate_hz``, nominally -1..1;
+                what lies past a clip's own samples is not read.
+            num_samples: Samples of each clip ``(batch,)``, integers.
+
+        Returns:
+            Codes, int64 ``(batch, num_codebooks, frames)``, 0 at and past each clip's own number
+            of frames; and those numbers, int64 ``(batch,)``, which are
+            ``num_samples // hop_length // mel_frames_per_frame``: a part of a frame at the end
+            is dropped. Both on the codec's device.
+
+        Raises:
+            AudioError: Shapes do not agree, a clip is shorter than ``min_num_samples``, or a
+                sample is NaN or infinite; every such clip is named by its place in the batch.
+        """
+        num_samples = num_samples.to("cpu", torch.int64)
+        self._check_audio(audio, num_samples)
+        num_frames = self.num_frames(num_samples)
+        codes = torch.zeros(
+            (len(audio), self.config.num_codebooks, int(num_frames.max())),
+            dtype=torch.int64,
+            device=self.device,
+        )
+        clips = zip(audio, num_samples.tolist(), num_frames.tolist(), strict=True)
+        for i, (samples, length, frames) in enumerate(clips):
+            waveform = samples[None, :length].to(self.device, torch.float32)
+            # The network is causal: codes that are kept need no mel frame past their last.
+            mel = self.log_mel(waveform)[..., : frames * self.config.mel_frames_per_frame]
+            latents = self.quantizer.downsample(self.backbone(mel))
+            codes[i, :, :frames] = self.quantizer.residual_fsq.encode(latents)[0]
+        return codes, num_frames.to(self.device)
+
+    @torch.inference_mode()
+    def decode(self, codes: Tensor, num_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode codes; each clip gets exactly the samples that it gets alone.
+
+        Args:
+            codes: Integers ``(batch, num_codebooks, frames)``, 0 to below
+                ``config.codebook_size``; what lies past a clip's own frames is not read.
+            num_frames: Frames of each clip ``(batch,)``, integers.
+
+        Returns:
+            Waveforms, float32 ``(batch, frames * frame_length_samples)`` in -1..1, zero at and
+            past each clip's own number of samples; and those numbers, int64 ``(batch,)``, which
+            are ``num_frames * frame_length_samples``. Both on the codec's device.
+
+        Raises:
+            DatasetError: Shapes do not agree, or a code is out of range; every such clip is named
+                by its place in the batch.
+            CheckpointError: The codec was built without its decoder.
+        """
+        if self.head is None or self.quantizer.upsample is None:
+            raise CheckpointError(
+                "codec: a decoder needed to decode, got a codec without; "
+                "load it with decoder=True from a checkpoint that has one"
+            )
+        num_frames = num_frames.to("cpu", torch.int64)
+        self._check_codes(codes, num_frames)
+        num_samples = num_frames * self.config.frame_length_samples
+        audio = torch.zeros(
+            (len(codes), codes.shape[-1] * self.config.frame_length_samples), device=self.device
+        )
+        for i, (frames, length) in enumerate(
+            zip(num_frames.tolist(), num_samples.tolist(), strict=True)
+        ):
+            if frames > 0:
+                clip = codes[i : i + 1, :, :frames].to(self.device, torch.int64)
+                features = self.quantizer.upsample(self.quantizer.residual_fsq.decode(clip))
+                audio[i, :length] = self.head(features)[0, 0]
+        return audio, num_samples.to(self.device)
+
+    def _check_audio(self, audio: Tensor, num_samples: Tensor) -> None:
+        if audio.ndim != 2 or len(audio) == 0 or num_samples.shape != audio.shape[:1]:
+            raise AudioError(
+                "audio, num_samples: (batch, samples) and (batch,) of at least one clip needed, "
+                f"got {tuple(audio.shape)} and {tuple(num_samples.shape)}"
+            )
+        if not audio.is_floating_point():
+            raise AudioError(f"audio: floating point samples in -1..1 needed, got {audio.dtype}")
+        problems = []
+        for i, length in enumerate(num_samples.tolist()):
+            if not self.min_num_samples <= length <= audio.shape[1]:
+                problems.append(
+                    f"item {i}: at least {self.min_num_samples} and at most {audio.shape[1]} "
+                    f"samples needed at {self.config.sample_rate_hz} Hz, got {length}"
+                )
+            elif not audio[i, :length].isfinite().all():
+                problems.append(f"item {i}: finite samples needed, got NaN or infinity")
+        if problems:
+            raise AudioError(list_problems("audio: clips not to be encoded; leave out", problems))
+
+    def _check_codes(self, codes: Tensor, num_frames: Tensor) -> None:
+        shape = (len(codes), self.config.num_codebooks, codes.shape[-1])
+        if codes.shape != shape or num_frames.shape != shape[:1]:
+            raise DatasetError(
+                f"codes, num_frames: (batch, {self.config.num_codebooks}, frames) and (batch,) "
+                f"needed, got {tuple(codes.shape)} and {tuple(num_frames.shape)}"
+            )
+        if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
+            raise DatasetError(f"codes: integers needed, got {codes.dtype}")
+        problems = []
+        for i, frames in enumerate(num_frames.tolist()):
+            if not 0 <= frames <= codes.shape[-1]:
+                problems.append(f"item {i}: 0 to {codes.shape[-1]} frames needed, got {frames}")
+                continue
+            wrong = codes[i, :, :frames]
+            wrong = wrong[(wrong < 0) | (wrong >= self.config.codebook_size)]
+            if len(wrong):
+                problems.append(
+                    f"item {i}: codes from 0 to {self.config.codebook_size - 1} needed, "
+                    f"got {int(wrong[0])} ({len(wrong)} such codes)"
+                )
+        if problems:
+            raise DatasetError(list_problems("codes: not this codec's; encode again", problems))

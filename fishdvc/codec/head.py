@@ -1,0 +1,117 @@
+"""The decoder: from features at the mel frame rate to a waveform.
+
+Knows nothing of codes, lengths or checkpoints' files.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrizations
+
+from fishdvc.codec.layers import CausalConv1d, CausalConvTranspose1d
+
+
+class ResidualBranch(nn.Module):
+    """Residual pairs of dilated convolutions, one pair for each dilation.
+
+    Attributes bear the checkpoint's names.
+    """
+
+    def __init__(self, channels: int, kernel_size: int, dilations: Sequence[int]) -> None:
+        super().__init__()
+        self.convs1 = nn.ModuleList(
+            CausalConv1d(channels, channels, kernel_size, dilation=d) for d in dilations
+        )
+        self.convs2 = nn.ModuleList(
+            CausalConv1d(channels, channels, kernel_size, dilation=d) for d in dilations
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(batch, channels, samples)`` to the same shape."""
+        for conv1, conv2 in zip(self.convs1, self.convs2, strict=True):
+            x = x + conv2(functional.silu(conv1(functional.silu(x))))
+        return x
+
+
+class ParallelBranches(nn.Module):
+    """The mean of branches that see different spans ("multi-receptive field fusion").
+
+    ``blocks`` bears the checkpoint's name.
+    """
+
+    def __init__(
+        self, channels: int, kernel_sizes: Sequence[int], dilations: Sequence[Sequence[int]]
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            ResidualBranch(channels, kernel_size, branch_dilations)
+            for kernel_size, branch_dilations in zip(kernel_sizes, dilations, strict=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(batch, channels, samples)`` to the same shape."""
+        return torch.stack([block(x) for block in self.blocks]).mean(dim=0)
+
+
+class HiFiGANGenerator(nn.Module):
+    """HiFi-GAN's generator (Kong et al. 2020, https://arxiv.org/abs/2010.05646), made causal.
+
+    Each upsampling halves the channels. Attributes bear the checkpoint's names.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        channels: int,
+        upsample_rates: Sequence[int],
+        upsample_kernel_sizes: Sequence[int],
+        branch_kernel_sizes: Sequence[int],
+        branch_dilations: Sequence[Sequence[int]],
+        pre_kernel_size: int = 13,
+        post_kernel_size: int = 13,
+        weight_norm: bool = True,
+    ) -> None:
+        """Build the generator.
+
+        Args:
+            in_channels: Channels of the features.
+            channels: Channels before the first upsampling.
+            upsample_rates: Their product is the number of samples per feature frame.
+            upsample_kernel_sizes: One for each rate, not below it.
+            branch_kernel_sizes: One for each branch after every upsampling.
+            branch_dilations: The dilations of each branch.
+            pre_kernel_size: Kernel of the first convolution.
+            post_kernel_size: Kernel of the last convolution.
+            weight_norm: Whether each convolution's weight is a direction and a length (Salimans
+                and Kingma 2016), as training wants it; without, the same function is faster.
+        """
+        super().__init__()
+        widths = [channels // 2**i for i in range(len(upsample_rates) + 1)]
+        self.conv_pre = CausalConv1d(in_channels, channels, pre_kernel_size)
+        self.ups = nn.ModuleList(
+            CausalConvTranspose1d(before, after, kernel_size, stride=rate)
+            for before, after, kernel_size, rate in zip(
+                widths[:-1], widths[1:], upsample_kernel_sizes, upsample_rates, strict=True
+            )
+        )
+        self.resblocks = nn.ModuleList(
+            ParallelBranches(width, branch_kernel_sizes, branch_dilations) for width in widths[1:]
+        )
+        self.conv_post = CausalConv1d(widths[-1], 1, post_kernel_size)
+        if weight_norm:
+            for module in list(self.modules()):
+                if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+                    parametrizations.weight_norm(module)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``(batch, in_channels, mel_frames)`` to samples ``(batch, 1, samples)`` in -1..1.
+
+        ``samples`` is ``mel_frames`` times the product of the upsampling rates.
+        """
+        x = self.conv_pre(features)
+        for up, block in zip(self.ups, self.resblocks, strict=True):
+            x = block(up(functional.silu(x)))
+        return torch.tanh(self.conv_post(functional.silu(x)))

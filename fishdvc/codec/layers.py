@@ -1,0 +1,110 @@
+"""Causal convolutions and the ConvNeXt block, the bricks of encoder, quantizer and decoder.
+
+All tensors are ``(batch, channels, frames)`` outside and causal: output frame ``t`` depends on
+nothing after the input frames that it covers. Knows nothing of audio, codes or configurations.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class CausalConv1d(nn.Module):
+    """A convolution padded with zeros on the left, so that it never looks ahead.
+
+    A strided one is padded on the right as well, to a last output frame that the input fills only
+    in part: there are ``ceil(frames / stride)`` output frames.
+    The attribute ``conv`` bears the checkpoint's name.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(
+            in_channels, out_channels, kernel_size, stride=stride, dilation=dilation
+        )
+        self.stride = stride
+        self.left_padding = (kernel_size - 1) * dilation + 1 - stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(batch, in_channels, frames)`` to ``ceil(frames / stride)`` frames."""
+        right_padding = -x.shape[-1] % self.stride
+        y: Tensor = self.conv(functional.pad(x, (self.left_padding, right_padding)))
+        return y
+
+
+class CausalConvTranspose1d(nn.Module):
+    """A transposed convolution cut on the right to ``frames * stride``, hence causal.
+
+    The attribute ``conv`` bears the checkpoint's name.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int
+    ) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose1d(in_channels, out_channels, kernel_size, stride=stride)
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(batch, in_channels, frames)`` to ``(batch, out_channels, frames * stride)``."""
+        y: Tensor = self.conv(x)
+        return y[..., : x.shape[-1] * self.stride]
+
+
+class CausalDepthwiseConv(nn.Module):
+    """A causal convolution of each channel by itself, on ``(batch, frames, channels)``.
+
+    The attribute ``conv`` bears the checkpoint's name.
+    """
+
+    def __init__(self, channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, kernel_size, groups=channels)
+        self.left_padding = kernel_size - 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(batch, frames, channels)`` to the same shape."""
+        padded = functional.pad(x, (0, 0, self.left_padding, 0))
+        # As an image of height 1 whose channels come last in memory: the layout that the linear
+        # layers around need, and the fastest depthwise kernel on CPUs.
+        image = padded.transpose(1, 2).unsqueeze(2)
+        weight = self.conv.weight.unsqueeze(2)
+        y = functional.conv2d(image, weight, self.conv.bias, groups=self.conv.groups)
+        return y.squeeze(2).transpose(1, 2)
+
+
+class ConvNeXtBlock(nn.Module):
+    """ConvNeXt block (Liu et al. 2022, https://arxiv.org/abs/2201.03545) in one causal dimension.
+
+    Depthwise convolution, LayerNorm, a linear layer to four times the width, GELU (exact), a
+    linear layer back, a learned scale per channel, and the residual. In training the branch is
+    dropped for whole examples at ``drop_path_rate`` (Huang et al. 2016) and scaled up otherwise.
+    Attributes bear the checkpoint's names.
+    """
+
+    def __init__(self, channels: int, kernel_size: int = 7, *, drop_path_rate: float = 0.0) -> None:
+        super().__init__()
+        self.dwconv = CausalDepthwiseConv(channels, kernel_size)
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.pwconv1 = nn.Linear(channels, 4 * channels)
+        self.pwconv2 = nn.Linear(4 * channels, channels)
+        self.gamma = nn.Parameter(torch.full((channels,), 1e-6))
+        self.drop_path_rate = drop_path_rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(batch, channels, frames)`` to the same shape."""
+        x = x.transpose(1, 2)
+        branch = self.pwconv1(self.norm(self.dwconv(x)))
+        branch = self.pwconv2(functional.gelu(branch))
+        if self.training and self.drop_path_rate > 0:
+            kept = 1 - self.drop_path_rate
+            branch = branch * (x.new_empty(x.shape[0], 1, 1).bernoulli_(kept) / kept)
+        return torch.addcmul(x, self.gamma, branch).transpose(1, 2)
