@@ -1,0 +1,108 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from fishdvc.dataset.packing import (
+    draw_texts,
+    pack_sentences,
+    plan_batches,
+    plan_ordered_batches,
+)
+
+
+def random_corpus(seed: int) -> tuple[list[int], list[int]]:
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(1, 200))
+    return rng.integers(1, 130, size).tolist(), rng.integers(0, 5, size).tolist()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_sentence_is_in_one_sequence_of_its_speaker(seed: int) -> None:
+    num_tokens, speakers = random_corpus(seed)
+    packing = pack_sentences(num_tokens, speakers, max_length=100, seed=seed, epoch=seed % 3)
+    packed = [index for sequence in packing.sequences for index in sequence]
+    assert sorted([*packed, *packing.too_long]) == list(range(len(num_tokens)))
+    assert all(num_tokens[index] > 100 for index in packing.too_long)
+    for sequence in packing.sequences:
+        assert 0 < sum(num_tokens[index] for index in sequence) <= 100
+        assert len({speakers[index] for index in sequence}) == 1
+
+
+def test_a_sequence_closes_only_when_the_next_sentence_does_not_fit() -> None:
+    num_tokens, speakers = random_corpus(3)
+    speakers = [0] * len(speakers)
+    packing = pack_sentences(num_tokens, speakers, max_length=130, seed=0, epoch=0)
+    for sequence, following in zip(packing.sequences, packing.sequences[1:], strict=False):
+        assert sum(num_tokens[i] for i in sequence) + num_tokens[following[0]] > 130
+
+
+def test_packing_by_hand() -> None:
+    packing = pack_sentences([5, 5, 5, 11, 10], [1, 1, 1, 1, 7], max_length=10, seed=0, epoch=0)
+    assert sorted(map(len, packing.sequences)) == [1, 1, 2]
+    assert (4,) in packing.sequences
+    assert packing.too_long == (3,)
+    assert pack_sentences([], [], max_length=10, seed=0, epoch=0).sequences == ()
+
+
+def test_seed_and_epoch_alone_decide() -> None:
+    num_tokens, speakers = [10] * 50, [0] * 50
+
+    def pack(seed: int, epoch: int) -> object:
+        return pack_sentences(num_tokens, speakers, max_length=100, seed=seed, epoch=epoch)
+
+    def plan(seed: int, epoch: int) -> object:
+        return plan_batches(range(1, 50), batch_size=4, num_ranks=2, seed=seed, epoch=epoch)
+
+    def draw(seed: int, epoch: int) -> object:
+        return draw_texts([3] * 50, seed=seed, epoch=epoch)
+
+    for made in (pack, plan, draw):
+        assert made(1, 2) == made(1, 2)
+        assert made(1, 2) != made(1, 3)
+        assert made(1, 2) != made(2, 2)
+        assert made(1, 2) != made(2, 1)
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 3, 8])
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+@pytest.mark.parametrize("num_sequences", [1, 2, 5, 8, 33])
+def test_ranks_share_all_sequences_evenly(
+    num_sequences: int, batch_size: int, num_ranks: int
+) -> None:
+    num_tokens = np.random.default_rng(0).integers(1, 100, num_sequences).tolist()
+    plan = plan_batches(num_tokens, batch_size=batch_size, num_ranks=num_ranks, seed=0, epoch=0)
+    assert len(plan) == num_ranks
+    assert len({len(batches) for batches in plan}) == 1
+    batches = [batch for rank in plan for batch in rank]
+    sizes = [len(batch) for batch in batches]
+    assert max(sizes) <= batch_size
+    assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) >= 1
+    uses = Counter(index for batch in batches for index in batch)
+    assert set(uses) == set(range(num_sequences))
+    num_extra = sum(uses.values()) - num_sequences
+    assert num_extra < num_ranks
+    if num_sequences >= len(batches):
+        assert num_extra == 0
+
+
+def test_batches_hold_sequences_of_similar_length() -> None:
+    num_tokens = [1, 100, 2, 101, 3, 102, 4, 103]
+    plan = plan_batches(num_tokens, batch_size=2, num_ranks=2, seed=5, epoch=0)
+    steps = [{num_tokens[i] // 100 for rank in plan for i in rank[step]} for step in range(2)]
+    assert sorted(map(sorted, steps)) == [[0], [1]]
+
+
+def test_ordered_batches_go_from_short_to_long() -> None:
+    plan = plan_ordered_batches([5, 9, 1, 7], batch_size=2, num_ranks=1)
+    assert plan == [[[2, 0], [3, 1]]]
+    assert plan_ordered_batches([], batch_size=2, num_ranks=2) == [[], []]
+
+
+def test_drawn_texts_are_there_and_all_are_drawn() -> None:
+    num_texts = [1, 2, 3] * 20
+    drawn = np.array([draw_texts(num_texts, seed=0, epoch=epoch) for epoch in range(30)])
+    for place, count in enumerate(num_texts):
+        assert set(drawn[:, place]) == set(range(count))
+    assert draw_texts([], seed=0, epoch=0) == []
