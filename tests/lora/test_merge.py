@@ -1,0 +1,152 @@
+"""Merging: the reference's numbers, PEFT's own merge, exactness and refusals."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+import fishdvc.lora.merge as merge_module
+from fishdvc.errors import CheckpointError
+from fishdvc.lora import (
+    Adapter,
+    ModuleAdapter,
+    add_adapter,
+    merge_adapter,
+    read_adapter,
+    read_reference_adapter,
+    save_adapter,
+)
+from fishdvc.model import load_dual_ar, load_weights
+
+
+@pytest.fixture(scope="module")
+def base(assets: Path) -> dict[str, Tensor]:
+    return load_weights(assets / "text2semantic/model.pth")
+
+
+@pytest.fixture(scope="module")
+def reference_adapter(assets: Path) -> Adapter:
+    return read_reference_adapter(
+        assets / "text2semantic/reference_lora_step_000000010.ckpt", alpha=8
+    )
+
+
+@pytest.fixture(params=[8192, 7])
+def _rows_per_slice(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge_module, "_ROWS_PER_SLICE", request.param)
+
+
+@pytest.mark.usefixtures("_rows_per_slice")
+def test_merging_is_the_reference_s(
+    assets: Path, base: dict[str, Tensor], reference_adapter: Adapter
+) -> None:
+    merged = merge_adapter(base, reference_adapter)
+    assert list(merged) == list(base)
+    for key, expected in load_file(assets / "text2semantic/merged.safetensors").items():
+        torch.testing.assert_close(merged[key], expected, rtol=0, atol=1e-6)
+        assert (merged[key] - base[key]).abs().max() > 1e-3, key
+
+
+def test_the_reference_s_checkpoint_holds_the_golden_adapter(
+    assets: Path, reference_adapter: Adapter
+) -> None:
+    golden = load_file(assets / "text2semantic/lora_step.safetensors")
+    names = {key.split(".", 1)[1].rpartition(".")[0] for key in golden if key.startswith("lora.")}
+    assert reference_adapter.modules.keys() == names
+    assert reference_adapter.scale == 2.0
+    for name, module in reference_adapter.modules.items():
+        torch.testing.assert_close(module.lora_a, golden[f"lora.{name}.lora_A"], rtol=0, atol=0)
+        torch.testing.assert_close(module.lora_b, golden[f"lora.{name}.lora_B"], rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("_rows_per_slice")
+@pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"use_dora": True}])
+def test_merging_a_saved_adapter_is_peft_s_merge(
+    assets: Path, base: dict[str, Tensor], tmp_path: Path, options: dict[str, bool]
+) -> None:
+    model = load_dual_ar(assets / "text2semantic")
+    peft_model = add_adapter(model, r=4, alpha=8, dropout=0.0, **options)
+    torch.manual_seed(0)
+    for parameter in peft_model.parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(torch.randn_like(parameter), alpha=0.05)
+    save_adapter(peft_model, tmp_path / "adapter")
+    merged = merge_adapter(base, read_adapter(tmp_path / "adapter"))
+    # The base is mapped copy-on-write, so that PEFT's merging in place leaves the file alone.
+    expected = peft_model.merge_and_unload().state_dict()
+    assert merged.keys() == expected.keys()
+    for key, tensor in merged.items():
+        torch.testing.assert_close(tensor, expected[key], rtol=1e-5, atol=1e-6, msg=key)
+
+
+def test_a_zero_adapter_keeps_every_bit(
+    base: dict[str, Tensor], reference_adapter: Adapter
+) -> None:
+    zero = Adapter(
+        {
+            name: ModuleAdapter(m.lora_a, torch.zeros_like(m.lora_b), m.is_embedding)
+            for name, m in reference_adapter.modules.items()
+        },
+        scale=2.0,
+    )
+    low = {key: tensor.bfloat16() for key, tensor in base.items()}
+    low["output.weight"][0, 0] = -0.0
+    merged = merge_adapter(low, zero)
+    for key, tensor in low.items():
+        assert torch.equal(merged[key].view(torch.int16), tensor.view(torch.int16)), key
+
+
+def test_bfloat16_is_rounded_once(base: dict[str, Tensor], reference_adapter: Adapter) -> None:
+    low = {key: tensor.bfloat16() for key, tensor in base.items()}
+    merged = merge_adapter(low, reference_adapter)
+    module = reference_adapter.modules["layers.1.feed_forward.w2"]
+    key = "layers.1.feed_forward.w2.weight"
+    expected = (low[key].float() + 2.0 * (module.lora_b @ module.lora_a)).bfloat16()
+    torch.testing.assert_close(merged[key], expected, rtol=0, atol=0)
+    assert all(tensor.dtype == torch.bfloat16 for tensor in merged.values())
+
+
+def test_by_hand() -> None:
+    square = ModuleAdapter(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]]), False)
+    table = ModuleAdapter(square.lora_a, square.lora_b, True)
+    weights = {"w1.weight": torch.ones(2, 2), "e.weight": torch.ones(2, 2), "n": torch.ones(1)}
+    merged = merge_adapter(weights, Adapter({"w1": square, "e": table}, scale=10.0))
+    torch.testing.assert_close(merged["w1.weight"], torch.tensor([[31.0, 61.0], [41.0, 81.0]]))
+    torch.testing.assert_close(merged["e.weight"], torch.tensor([[31.0, 41.0], [61.0, 81.0]]))
+    assert merged["n"] is weights["n"]
+    torch.testing.assert_close(weights["w1.weight"], torch.ones(2, 2))
+
+
+def test_dora_by_hand() -> None:
+    low_rank = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0], [0.0]])
+    weights = {"w.weight": torch.tensor([[3.0, 4.0], [0.0, 2.0]])}
+    magnitude = torch.tensor([10.0, 1.0])
+    rows = merge_adapter(weights, Adapter({"w": ModuleAdapter(*low_rank, False, magnitude)}, 1.0))
+    torch.testing.assert_close(rows["w.weight"], torch.tensor([[6.0, 8.0], [0.0, 1.0]]))
+    columns = merge_adapter(weights, Adapter({"w": ModuleAdapter(*low_rank, True, magnitude)}, 1.0))
+    norm = 20**0.5
+    torch.testing.assert_close(
+        columns["w.weight"], torch.tensor([[10.0, 4.0 / norm], [0.0, 2.0 / norm]])
+    )
+
+
+def test_an_adapter_of_another_base_is_refused_with_all_differences() -> None:
+    module = ModuleAdapter(torch.ones(2, 3), torch.ones(4, 2), False)
+    names = ("embeddings", "w1", "w2")
+    weights = {"embeddings.weight": torch.ones(4, 3), "w1.weight": torch.ones(5, 3)}
+    with pytest.raises(CheckpointError) as error:
+        merge_adapter(weights, Adapter(dict.fromkeys(names, module), 1.0))
+    for part in ("3 problems", "tied", "w1.weight: adapted at shape (4, 3)", "w2.weight: missing"):
+        assert part in str(error.value)
+
+
+def test_merging_needs_no_peft() -> None:
+    program = (
+        "import sys; from fishdvc.lora import merge_adapter, read_adapter, read_reference_adapter;"
+        "sys.exit('peft' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
