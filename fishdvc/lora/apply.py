@@ -50,6 +50,7 @@ def _hook(module: ModuleAdapter, scale: float) -> Callable[[nn.Module, Any, Tens
             norms = torch.linalg.norm(weight + scale * (lora_b @ lora_a).T, dim=0)
         else:
             norms = torch.linalg.norm(weight + scale * lora_b @ lora_a, dim=1)
-        return adapted * (module.magnitude / norms)
+        rescaled: Tensor = adapted * (module.magnitude / norms)
+        return rescaled
 
     return add

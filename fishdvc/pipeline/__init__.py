@@ -1,1 +1,1 @@
-"""One file per stage, and what the stages share: finding clips, caching, working in parallel."""
+"""One file per stage: its parameters and one function."""

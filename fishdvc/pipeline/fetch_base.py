@@ -20,10 +20,10 @@ from huggingface_hub.errors import (
 )
 
 from fishdvc.errors import CheckpointError, list_problems
+from fishdvc.files.base_folder import MODEL_FILES, codec_config_beside
+from fishdvc.files.cache import content_hash
+from fishdvc.files.outputs import fresh_folder
 from fishdvc.params import param
-from fishdvc.pipeline.base_folder import MODEL_FILES, codec_config_beside
-from fishdvc.pipeline.file_cache import content_hash
-from fishdvc.pipeline.outputs import fresh_folder
 
 PUBLISHED_REVISION = "275a984d33c33659e39eed41ff5bcd6e67517f4c"
 PUBLISHED_SHA256 = {

@@ -15,18 +15,18 @@ from fishdvc.audio import loudness, waveform
 from fishdvc.audio.loudness import loudness_gain
 from fishdvc.audio.waveform import Waveform, read_waveform, write_flac
 from fishdvc.errors import AudioError, DatasetError
-from fishdvc.params import param
-from fishdvc.pipeline.corpus import Clip, find_clips, read_transcript
-from fishdvc.pipeline.file_cache import (
+from fishdvc.files.cache import (
     FileCache,
     code_hash,
     combined_key,
     content_hash,
     project_cache,
 )
-from fishdvc.pipeline.outputs import fresh_folder, write_metrics
-from fishdvc.pipeline.parallel import map_files
-from fishdvc.pipeline.problems import OnBadClip, settle_problems
+from fishdvc.files.corpus import Clip, find_clips, read_transcript
+from fishdvc.files.outputs import fresh_folder, write_metrics
+from fishdvc.files.parallel import map_files
+from fishdvc.files.problems import OnBadClip, settle_problems
+from fishdvc.params import param
 
 AT_TARGET = "at the target loudness"
 LIMITED_BY_PEAK = "limited by the peak ceiling"

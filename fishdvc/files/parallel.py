@@ -3,8 +3,9 @@
 import multiprocessing
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -55,3 +56,23 @@ def map_files(
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         results = pool.map(function, items, chunksize=8)
         yield from progress(results, total=len(items), label=label)
+
+
+def map_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int
+) -> Iterator[Result]:
+    """Yield ``function(item)`` in order while threads work on the next items.
+
+    At most ``threads`` results wait at any time, so memory does not grow with the number of items.
+    """
+    if threads < 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = deque[Future[Result]]()
+        for item in items:
+            if len(waiting) == threads:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(function, item))
+        while waiting:
+            yield waiting.popleft().result()

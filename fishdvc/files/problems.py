@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from fishdvc.errors import DatasetError, list_problems
-from fishdvc.pipeline.outputs import write_text
+from fishdvc.files.outputs import write_text
 
 OnBadClip = Literal["fail", "skip"]
 

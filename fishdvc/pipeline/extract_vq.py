@@ -1,0 +1,241 @@
+"""Stage ``extract_vq``: encode every normalized clip to the codec's codes, one ``.npy`` each."""
+
+import functools
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import torch
+import torchaudio.functional
+
+import fishdvc.codec
+from fishdvc.audio import mel, waveform
+from fishdvc.audio.waveform import read_waveform
+from fishdvc.codec import Codec, load_codec
+from fishdvc.files.base_folder import codec_config_beside
+from fishdvc.files.cache import (
+    FileCache,
+    code_hash,
+    combined_key,
+    content_hash,
+    project_cache,
+)
+from fishdvc.files.outputs import fresh_folder, write_metrics
+from fishdvc.files.parallel import map_ahead, progress
+from fishdvc.files.problems import OnBadClip, settle_problems
+from fishdvc.params import param
+
+Codes = npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractVqParams:
+    """Section ``extract_vq`` of params.yaml."""
+
+    codec_config: str | None = param(
+        "JSON of the codec's shape; null means the one beside the codec's file, or the published."
+    )
+    batch_size: int = param("Clips encoded at once, at most.", at_least=1)
+    max_batch_duration_s: float = param("Seconds of padded audio encoded at once.", above=0)
+    workers: int = param("Threads that read and resample audio ahead.", at_least=0)
+    device: Literal["auto", "cpu", "cuda", "mps"] = param("Where the codec runs.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """A clip that is not in the cache."""
+
+    name: str
+    audio: Path
+    duration_s: float
+    key: str
+
+
+def extract_vq(
+    params: ExtractVqParams,
+    *,
+    codec_checkpoint: Path,
+    normalized: Path,
+    on_bad_clip: OnBadClip,
+    codes: Path,
+    skipped: Path,
+    metrics: Path,
+) -> str:
+    """Write the codes of every clip: the same tree, ``<clip>.npy``, uint16 (num_codebooks, frames).
+
+    A clip gets the codes that it gets alone, whatever clips are encoded beside it. Clips seen
+    before by the same codec come from the cache; without new ones the codec is not loaded.
+
+    Args:
+        params: Batches, threads, device.
+        codec_checkpoint: The codec's weights.
+        normalized: Folder of FLAC files.
+        on_bad_clip: What to do about clips too short to make a frame.
+        codes: Folder to write; replaced only if the stage succeeds.
+        skipped: File to list skipped clips in.
+        metrics: File to write counts to.
+
+    Returns:
+        One line for people.
+
+    Raises:
+        CheckpointError: The codec cannot be loaded.
+        DatasetError: There are bad clips and they may not be skipped, or no clip is left.
+    """
+    start_s = time.monotonic()
+    config = Path(params.codec_config) if params.codec_config else None
+    config = config or codec_config_beside(codec_checkpoint)
+    cache = project_cache("extract_vq")
+    with fresh_folder(codes) as folder:
+        clips = sorted(normalized.rglob("*.flac"))
+        encoder = _encoder_key(codec_checkpoint, config)
+        jobs = list(_clips_to_encode(clips, normalized, folder, encoder, cache))
+        problems: list[_Job] = []
+        if jobs:
+            codec = load_codec(
+                codec_checkpoint, config, device=_device(params.device), decoder=False
+            )
+            problems = [job for job in jobs if _too_short(job, codec)]
+            jobs = [job for job in jobs if not _too_short(job, codec)]
+            _encode_all(codec, jobs, folder, cache, params)
+        least_s = codec.min_num_samples / codec.config.sample_rate_hz if problems else 0.0
+        problem_lines = [
+            f"{job.audio}: {job.duration_s:.3f} s is too short to make a frame of codes "
+            f"(at least {least_s:.3f} s); remove the clip"
+            for job in problems
+        ]
+        num_good = len(clips) - len(problems)
+        settle_problems(
+            "extract_vq",
+            problem_lines,
+            num_good=num_good,
+            on_bad_clip=on_bad_clip,
+            report=skipped,
+        )
+        usage = _codebook_usage(folder)
+    write_metrics(metrics, {"num_clips": num_good, "num_skipped": len(problems), **usage})
+    return (
+        f"extract_vq: {num_good} clips, {usage['num_frames']} frames, "
+        f"{usage['mean_codebook_entropy_bits']} bits in a codebook, {len(problems)} skipped, "
+        f"{num_good - len(jobs)} unchanged, {time.monotonic() - start_s:.1f} s"
+    )
+
+
+def _encoder_key(codec_checkpoint: Path, config: Path | None) -> str:
+    return combined_key(
+        content_hash(codec_checkpoint),
+        content_hash(config) if config else None,
+        code_hash([fishdvc.codec, mel, waveform]),
+    )
+
+
+def _clips_to_encode(
+    clips: Sequence[Path], normalized: Path, folder: Path, encoder: str, cache: FileCache
+) -> Iterator[_Job]:
+    """Copy what the cache has; yield the rest."""
+    for clip in clips:
+        name = clip.relative_to(normalized).with_suffix("").as_posix()
+        key = combined_key(content_hash(clip), encoder)
+        destination = folder / f"{name}.npy"
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        if not cache.fetch(key, destination):
+            duration_s = soundfile.info(clip).duration
+            yield _Job(name=name, audio=clip, duration_s=duration_s, key=key)
+
+
+def _too_short(job: _Job, codec: Codec) -> bool:
+    rate_hz = codec.config.sample_rate_hz
+    # Resampling rounds up to whole samples.
+    return math.ceil(job.duration_s * rate_hz) < codec.min_num_samples
+
+
+def _encode_all(
+    codec: Codec, jobs: Sequence[_Job], folder: Path, cache: FileCache, params: ExtractVqParams
+) -> None:
+    batches = _batches(jobs, params.batch_size, params.max_batch_duration_s)
+    read = functools.partial(_read_batch, sample_rate_hz=codec.config.sample_rate_hz)
+    waiting = map_ahead(read, batches, threads=params.workers)
+    pairs = zip(batches, waiting, strict=True)
+    for batch, waveforms in progress(pairs, total=len(batches), label="extract_vq", unit="batch"):
+        for job, codes in zip(batch, encode_batch(codec, waveforms), strict=True):
+            destination = folder / f"{job.name}.npy"
+            np.save(destination, codes)
+            cache.store(job.key, destination)
+
+
+def _batches(
+    jobs: Sequence[_Job], batch_size: int, max_batch_duration_s: float
+) -> list[list[_Job]]:
+    """Group clips of like length, the longest first: too large a batch shows itself at once."""
+    batches: list[list[_Job]] = []
+    for job in sorted(jobs, key=lambda job: (-job.duration_s, job.name)):
+        batch = batches[-1] if batches else []
+        padded_s = batch[0].duration_s * (len(batch) + 1) if batch else 0.0
+        if batch and len(batch) < batch_size and padded_s <= max_batch_duration_s:
+            batch.append(job)
+        else:
+            batches.append([job])
+    return batches
+
+
+def _read_batch(batch: Sequence[_Job], *, sample_rate_hz: int) -> list[torch.Tensor]:
+    waveforms = []
+    for job in batch:
+        recorded = read_waveform(job.audio)
+        samples = torch.from_numpy(recorded.samples)
+        waveforms.append(
+            torchaudio.functional.resample(samples, recorded.sample_rate_hz, sample_rate_hz)
+        )
+    return waveforms
+
+
+def encode_batch(codec: Codec, waveforms: Sequence[torch.Tensor]) -> list[Codes]:
+    """Encode clips at once.
+
+    Args:
+        codec: The codec, on its device.
+        waveforms: Each ``(samples,)``, float32, at the codec's rate.
+
+    Returns:
+        Each clip's codes, ``(num_codebooks, frames)``.
+    """
+    device = next(codec.parameters()).device
+    num_samples = torch.tensor([len(samples) for samples in waveforms])
+    audio = torch.nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True)
+    codes, num_frames = codec.encode(audio.to(device), num_samples.to(device))
+    on_cpu = codes.cpu().numpy().astype(np.uint16)
+    return [rows[:, :frames] for rows, frames in zip(on_cpu, num_frames.tolist(), strict=True)]
+
+
+def _codebook_usage(folder: Path) -> dict[str, float | int]:
+    """Count frames and measure how much of the codebooks is used, in bits (log2 1000 = 9.97)."""
+    counts: npt.NDArray[np.int64] | None = None
+    num_frames = 0
+    for path in sorted(folder.rglob("*.npy")):
+        codes = np.load(path)
+        found = np.stack([np.bincount(row, minlength=1 << 16) for row in codes])
+        counts = found if counts is None else counts + found
+        num_frames += codes.shape[1]
+    if counts is None:
+        return {"num_frames": 0, "mean_codebook_entropy_bits": 0.0}
+    shares = counts / max(num_frames, 1)
+    logs = np.log2(shares, where=shares > 0, out=np.zeros_like(shares))
+    entropy_bits = -(shares * logs).sum(axis=1)
+    return {
+        "num_frames": num_frames,
+        "mean_codebook_entropy_bits": round(float(entropy_bits.mean()), 3),
+    }
+
+
+def _device(name: str) -> torch.device:
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

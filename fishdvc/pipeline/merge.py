@@ -1,0 +1,128 @@
+"""Stage ``merge``: put a trained adapter into the base, and prove that nothing else changed."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fishdvc.errors import CheckpointError
+from fishdvc.files.base_folder import MODEL_FILES, codec_config_beside
+from fishdvc.files.outputs import fresh_folder, write_metrics
+from fishdvc.lora import Adapter, merge_adapter, read_adapter, read_reference_adapter
+from fishdvc.lora.apply import applied_adapter
+from fishdvc.lora.checkpoint_list import Checkpoint, choose_checkpoint, read_checkpoints
+from fishdvc.model import DualAR, load_dual_ar, load_weights
+from fishdvc.params import param
+from fishdvc.text import load_tokenizer
+from fishdvc.text.prompt import speech_prompt
+
+REFERENCE_SUFFIX = ".ckpt"
+CHECK_TEXT = "The voice that speaks this sentence has been learnt."
+CHECK_FRAMES = 12
+LOGIT_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 4e-3}
+"""Norm of the difference of logits over their norm: a weight rounded once to 8 bits of mantissa is
+off by up to 2**-9 of itself, which some 28 layers add up to about 1 %."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeParams:
+    """Section ``merge`` of params.yaml."""
+
+    checkpoint: str = param(
+        "last, best_val_loss, earliest_within_tolerance, step_000000010, or a reference .ckpt."
+    )
+    tolerance: float = param("Of the best loss, for earliest_within_tolerance.", at_least=0)
+    reference_alpha: float = param("LoRA alpha of a reference .ckpt.", above=0)
+    safetensors: bool = param("Write model.safetensors beside model.pth.")
+
+
+def merge(
+    params: MergeParams,
+    *,
+    base: Path,
+    codec_checkpoint: str,
+    lora_folder: Path,
+    merged: Path,
+    metrics: Path,
+) -> str:
+    """Write a folder that fish-speech v1.5 loads unchanged: keys, shapes and types of the base.
+
+    Args:
+        params: Which adapter, and which files.
+        base: Folder of the base model.
+        codec_checkpoint: Name of the codec's file in it.
+        lora_folder: Folder of the run's adapters.
+        merged: Folder to write; replaced only if the result passed its check.
+        metrics: File to write the choice to.
+
+    Returns:
+        One line for people.
+
+    Raises:
+        CheckpointError: There is no such adapter, it does not fit the base, or the merged model
+            does not compute what the base with the adapter computes.
+    """
+    start_s = time.monotonic()
+    chosen, adapter = _chosen_adapter(params, lora_folder)
+    with fresh_folder(merged) as folder:
+        weights = merge_adapter(load_weights(base / "model.pth"), adapter)
+        torch.save(weights, folder / "model.pth")
+        if params.safetensors:
+            save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        codec_config = codec_config_beside(base / codec_checkpoint)
+        names = [name for name in (*MODEL_FILES, codec_checkpoint) if name != "model.pth"]
+        for path in [*(base / n for n in names), *([codec_config] if codec_config else [])]:
+            shutil.copyfile(path, folder / path.name)
+        error = _logit_error(base, folder, adapter)
+        tolerance = LOGIT_TOLERANCE.get(weights["embeddings.weight"].dtype, 1e-4)
+        if not error <= tolerance:
+            raise CheckpointError(
+                f"{merged}: the merged model's logits are {error:.2g} off the base's with the "
+                f"adapter (at most {tolerance:.2g} is rounding); nothing was written: report this"
+            )
+    figures: dict[str, float | int | str] = {"checkpoint": chosen.folder or ""}
+    if chosen.step:
+        figures = {"step": chosen.step, "val_loss": round(chosen.val_loss, 5)}
+    write_metrics(metrics, figures)
+    return (
+        f"merge: {chosen.folder} into {base.name}, {len(adapter.modules)} weights changed of "
+        f"{len(weights)}, logits within {error:.1e}, {time.monotonic() - start_s:.1f} s"
+    )
+
+
+def _chosen_adapter(params: MergeParams, lora_folder: Path) -> tuple[Checkpoint, Adapter]:
+    if params.checkpoint.endswith(REFERENCE_SUFFIX):
+        path = Path(params.checkpoint)
+        chosen = Checkpoint(step=0, val_loss=float("nan"), folder=path.name)
+        return chosen, read_reference_adapter(path, params.reference_alpha)
+    checkpoints = read_checkpoints(lora_folder)
+    chosen = choose_checkpoint(checkpoints, params.checkpoint, tolerance=params.tolerance)
+    return chosen, read_adapter(lora_folder / str(chosen.folder))
+
+
+@torch.inference_mode()
+def _logit_error(base: Path, merged: Path, adapter: Adapter) -> float:
+    """Compare the merged files with the base and the adapter beside it, on a made-up sentence."""
+    model = load_dual_ar(base, dtype=torch.float32)
+    inputs = _check_prompt(base, model)
+    with applied_adapter(model, adapter):
+        expected = _all_logits(model, inputs)
+    del model
+    found = _all_logits(load_dual_ar(merged, dtype=torch.float32), inputs)
+    return float(torch.linalg.norm(found - expected) / torch.linalg.norm(expected))
+
+
+def _check_prompt(base: Path, model: DualAR) -> Tensor:
+    shape = (model.config.num_codebooks, CHECK_FRAMES)
+    codes = np.random.default_rng(0).integers(1, model.config.codebook_size, shape)
+    return torch.from_numpy(speech_prompt(load_tokenizer(base), CHECK_TEXT, codes)).long()[None]
+
+
+def _all_logits(model: DualAR, inputs: Tensor) -> Tensor:
+    output = model(inputs, torch.zeros(1, inputs.shape[2], dtype=torch.bool))
+    return torch.cat([output.token_logits.flatten(), output.codebook_logits.flatten()])

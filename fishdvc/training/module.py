@@ -1,0 +1,125 @@
+"""What Lightning trains: the loss of a batch, the optimizer, and the figures people look at.
+
+Knows a model with adapters, not where its data come from or its checkpoints go.
+"""
+
+import time
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from peft import PeftModel
+from torch import Tensor
+from torch.optim import Optimizer
+
+from fishdvc.dataset.collate import Batch
+from fishdvc.model import DualAR
+from fishdvc.training.loss import dual_ar_loss
+from fishdvc.training.schedule import constant_after_warmup
+
+ADAM_BETAS = (0.9, 0.95)
+ADAM_EPS = 1e-5
+"""The reference implementation's; sweeping them has brought nobody anything yet."""
+
+
+class AdapterTraining(LightningModule):
+    """Train the adapters of a dual-AR model; whatever else is frozen stays as it is.
+
+    Args:
+        model: A PEFT model around a ``DualAR``; it passes the attributes of that one on.
+        learning_rate: Of AdamW, after the warm-up.
+        warmup_steps: Optimizer steps until the full learning rate.
+        weight_decay: Of AdamW.
+
+    Attributes:
+        num_batches: Batches trained on so far, on this process.
+    """
+
+    def __init__(
+        self, model: PeftModel, *, learning_rate: float, warmup_steps: int, weight_decay: float
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.learning_rate = learning_rate
+        self.warmup_steps = warmup_steps
+        self.weight_decay = weight_decay
+        self.num_batches = 0
+        self._step_start_s = time.monotonic()
+        self._step_tokens = 0
+        self._val_sums = torch.zeros(6)
+
+    @property
+    def _dual_ar(self) -> DualAR:
+        """The wrapped model: PEFT's wrapping has all of its attributes, but not its type."""
+        return cast(DualAR, self.model)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW on what is trainable, with a constant rate after the warm-up."""
+        optimizer = torch.optim.AdamW(
+            [parameter for parameter in self.model.parameters() if parameter.requires_grad],
+            lr=self.learning_rate,
+            betas=ADAM_BETAS,
+            eps=ADAM_EPS,
+            weight_decay=self.weight_decay,
+        )
+        schedule = constant_after_warmup(optimizer, self.warmup_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """Return the loss of a batch, and log it with its parts."""
+        result = dual_ar_loss(self._dual_ar, batch.inputs, batch.labels)
+        self.num_batches += 1
+        self._step_tokens += int((~batch.padding_mask).sum())
+        self.log("train/loss", result.loss.detach(), prog_bar=True)
+        self.log("train/base_loss", result.base_loss)
+        self.log("train/code_loss", result.codebook_loss)
+        self.log("train/top_5_accuracy", result.top_5_accuracy)
+        return result.loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Log the gradient's norm before it is clipped, and the rate of the step to come."""
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        self.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
+        self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take a step, and log how many tokens a second went into it on all processes."""
+        super().optimizer_step(*args, **kwargs)
+        now_s = time.monotonic()
+        tokens_per_s = self._step_tokens * self.trainer.world_size / (now_s - self._step_start_s)
+        self.log("train/tokens_per_second", tokens_per_s)
+        self._step_start_s, self._step_tokens = now_s, 0
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to add up."""
+        self._val_sums = torch.zeros(6, device=self.device)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Add up a batch: every label of the held-out clips weighs the same."""
+        result = dual_ar_loss(self._dual_ar, batch.inputs, batch.labels)
+        for i, (mean, count) in enumerate(
+            (
+                (result.base_loss, result.num_tokens),
+                (result.codebook_loss, result.num_codes),
+                (result.top_5_accuracy, result.num_ranked_codes),
+            )
+        ):
+            self._val_sums[2 * i] += mean.float() * count
+            self._val_sums[2 * i + 1] += count
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over all held-out clips, of all processes."""
+        sums = self.trainer.strategy.reduce(self._val_sums, reduce_op="sum")
+        base_loss, code_loss, top_5_accuracy = (sums[0::2] / sums[1::2].clamp(min=1)).unbind()
+        self.log("val/loss", base_loss + code_loss)
+        self.log("val/base_loss", base_loss)
+        self.log("val/code_loss", code_loss)
+        self.log("val/top_5_accuracy", top_5_accuracy)
+        self._step_start_s = time.monotonic()

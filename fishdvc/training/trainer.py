@@ -1,0 +1,94 @@
+"""Lightning's Trainer as fishdvc uses it: loggers, validation by step, quiet where nobody looks."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from dvclive.lightning import DVCLiveLogger
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+
+LoggerName = Literal["csv", "tensorboard", "none"]
+
+
+def build_loggers(curves: Path, logs: Path, logger: LoggerName) -> list[Logger]:
+    """DVCLive for ``dvc exp show`` and ``dvc plots``, and one more for those who want it.
+
+    Args:
+        curves: Folder of DVCLive: ``metrics.json`` and ``plots/metrics/**.tsv``.
+        logs: Folder of the other logger.
+        logger: Which other.
+    """
+    # By default DVCLive would save an experiment of its own and rewrite dvc.yaml.
+    loggers: list[Logger] = [DVCLiveLogger(dir=str(curves), save_dvc_exp=False, dvcyaml=None)]
+    if logger == "csv":
+        loggers.append(CSVLogger(logs, name=None, version=""))
+    if logger == "tensorboard":
+        loggers.append(TensorBoardLogger(logs, name=None, version=""))
+    return loggers
+
+
+def build_trainer(
+    *,
+    max_steps: int,
+    val_every_steps: int,
+    accumulate_grad_batches: int,
+    gradient_clip_norm: float,
+    accelerator: str,
+    devices: int | str,
+    num_nodes: int,
+    strategy: str,
+    process_group_backend: str,
+    precision: Literal["32-true", "bf16-mixed"],
+    loggers: Sequence[Logger],
+    callbacks: Sequence[Callback],
+) -> Trainer:
+    """Build a trainer that counts optimizer steps, not epochs.
+
+    Args:
+        max_steps: Optimizer steps in all.
+        val_every_steps: Optimizer steps between validations.
+        accumulate_grad_batches: Batches to an optimizer step.
+        gradient_clip_norm: Largest norm of all gradients together; 0: no clipping.
+        accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        devices: ``auto`` or a number, on each node.
+        num_nodes: Machines.
+        strategy: ``auto``, ``ddp``, ``fsdp`` or another of Lightning's.
+        process_group_backend: ``auto``, ``nccl`` or ``gloo`` (Windows, CPU).
+        precision: Of what Lightning casts.
+        loggers: Where curves go.
+        callbacks: What else happens on the way.
+    """
+    # Who wants to know about the device and the summary reads our own line.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    on_terminal = sys.stderr.isatty()
+    chosen: str | Strategy = strategy
+    if process_group_backend != "auto":
+        chosen = DDPStrategy(process_group_backend=process_group_backend)
+    return Trainer(
+        max_steps=max_steps,
+        max_epochs=-1,
+        # Lightning counts batches here; without an epoch's end in between.
+        val_check_interval=val_every_steps * accumulate_grad_batches,
+        check_val_every_n_epoch=None,
+        accumulate_grad_batches=accumulate_grad_batches,
+        gradient_clip_val=gradient_clip_norm or None,
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy=chosen,
+        precision=precision,
+        logger=list(loggers),
+        callbacks=list(callbacks),
+        log_every_n_steps=1,
+        # The plan of an epoch is the data module's, of each process its own part.
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=on_terminal,
+    )

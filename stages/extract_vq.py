@@ -1,0 +1,33 @@
+"""Encode every normalized clip to the codec's codes."""
+
+from fishdvc.params import read_params
+from fishdvc.pipeline.extract_vq import ExtractVqParams, extract_vq
+from fishdvc.pipeline.fetch_base import BaseParams
+from fishdvc.pipeline.normalize import DatasetParams
+from stages.command import run_stage, stage_arguments
+
+
+def main() -> str:
+    """Bind paths and parameters to the stage."""
+    args = stage_arguments(
+        __doc__,
+        base="folder of the base model",
+        normalized="folder of normalized clips",
+        codes="folder to write",
+        skipped="file to list skipped clips in",
+        metrics="file to write counts to",
+    )
+    base = read_params(args.params, "base", BaseParams)
+    return extract_vq(
+        read_params(args.params, "extract_vq", ExtractVqParams),
+        codec_checkpoint=args.base / base.codec_checkpoint,
+        normalized=args.normalized,
+        on_bad_clip=read_params(args.params, "dataset", DatasetParams).on_bad_clip,
+        codes=args.codes,
+        skipped=args.skipped,
+        metrics=args.metrics,
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,29 @@
+"""Put a trained adapter into the base, and prove that nothing else changed."""
+
+from fishdvc.params import read_params
+from fishdvc.pipeline.fetch_base import BaseParams
+from fishdvc.pipeline.merge import MergeParams, merge
+from stages.command import run_stage, stage_arguments
+
+
+def main() -> str:
+    """Bind paths and parameters to the stage."""
+    args = stage_arguments(
+        __doc__,
+        base="folder of the base model",
+        lora="folder of adapters",
+        merged="folder to write",
+        metrics="file to write the choice to",
+    )
+    return merge(
+        read_params(args.params, "merge", MergeParams),
+        base=args.base,
+        codec_checkpoint=read_params(args.params, "base", BaseParams).codec_checkpoint,
+        lora_folder=args.lora,
+        merged=args.merged,
+        metrics=args.metrics,
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)
