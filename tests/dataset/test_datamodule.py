@@ -190,6 +190,17 @@ def test_a_resumed_run_sees_the_batches_that_were_left(
     assert rest.seen == whole.seen[step:]
 
 
+def test_a_run_may_be_resumed_twice(shards: Path, tokenizer: Tokenizer) -> None:
+    data = data_of(shards, tokenizer)
+    state, seen = data.train_dataloader().state_dict(), []
+    for _ in range(data.num_train_batches(epoch=0)):
+        loader = data.train_dataloader()
+        loader.load_state_dict(state)
+        seen.append(sentences_in(next(iter(loader))))
+        state = loader.state_dict()
+    assert seen == [sentences_in(batch) for batch in data.train_dataloader()]
+
+
 def test_a_position_in_other_batches_is_refused(shards: Path, tokenizer: Tokenizer) -> None:
     loader = data_of(shards, tokenizer).train_dataloader()
     batches = iter(loader)
