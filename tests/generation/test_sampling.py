@@ -1,0 +1,63 @@
+"""How one code is drawn: window, penalty, nucleus, temperature."""
+
+import torch
+
+from fishdvc.generation.sampling import penalize, penalty_window, sample
+
+
+def test_the_window_is_16_frames_zeros_included() -> None:
+    history = torch.arange(1, 41).reshape(1, 1, 40)
+    expected = {0: 1, 5: 1, 15: 1, 16: 1, 17: 2, 18: 3, 40: 25}
+    for num_frames, first in expected.items():
+        window = penalty_window(history, num_frames)
+        assert window.flatten().tolist() == list(range(first, first + 16)), num_frames
+
+
+def test_positive_logits_are_divided_and_negative_ones_multiplied_once() -> None:
+    logits = torch.tensor([[3.0, -3.0, 1.0, 0.0, 5.0]])
+    ids = torch.tensor([10, 11, 12, 13, 14])
+    window = torch.tensor([[10, 10, 11, 11, 13, 0, 99]])
+    expected = torch.tensor([[1.5, -6.0, 1.0, 0.0, 5.0]])
+    torch.testing.assert_close(penalize(logits, ids, window, 2.0), expected)
+
+
+def test_each_sequence_of_a_batch_has_its_own_window() -> None:
+    logits = torch.ones(2, 2)
+    penalized = penalize(logits, torch.tensor([0, 1]), torch.tensor([[0], [1]]), 2.0)
+    torch.testing.assert_close(penalized, torch.tensor([[0.5, 1.0], [1.0, 0.5]]))
+
+
+def frequencies(logits: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    chosen = sample(
+        logits.expand(20_000, -1), temperature=temperature, top_p=top_p, generator=generator
+    )
+    return torch.bincount(chosen, minlength=logits.shape[-1]) / 20_000
+
+
+def test_the_nucleus_is_the_smallest_set_that_reaches_top_p() -> None:
+    logits = torch.tensor([0.1, 0.5, 0.15, 0.25]).log()
+    of_half = frequencies(logits, temperature=1.0, top_p=0.49)
+    torch.testing.assert_close(of_half, torch.tensor([0.0, 1.0, 0.0, 0.0]))
+    of_two = frequencies(logits, temperature=1.0, top_p=0.6)
+    torch.testing.assert_close(of_two, torch.tensor([0, 2 / 3, 0, 1 / 3]), rtol=0, atol=0.015)
+
+
+def test_the_nucleus_is_taken_before_the_temperature() -> None:
+    # At temperature 10 the four are nearly equal, and a nucleus of 0.6 would hold three of them.
+    logits = torch.tensor([0.1, 0.5, 0.15, 0.25]).log()
+    drawn = frequencies(logits, temperature=10.0, top_p=0.6)
+    assert drawn[[0, 2]].tolist() == [0.0, 0.0]
+    expected = (logits[[1, 3]] / 10).softmax(-1)
+    torch.testing.assert_close(drawn[[1, 3]], expected, rtol=0, atol=0.015)
+
+
+def test_the_full_nucleus_draws_by_probability_and_temperature() -> None:
+    logits = torch.tensor([0.1, 0.5, 0.15, 0.25]).log()
+    drawn = frequencies(logits, temperature=0.5, top_p=1.0)
+    torch.testing.assert_close(drawn, (logits / 0.5).softmax(-1), rtol=0, atol=0.015)
+
+
+def test_impossible_choices_are_never_drawn() -> None:
+    logits = torch.tensor([-torch.inf, 0.0, -torch.inf])
+    assert frequencies(logits, temperature=5.0, top_p=1.0).tolist() == [0.0, 1.0, 0.0]
