@@ -121,20 +121,20 @@ def merge_weight_norm(weights: dict[str, Tensor]) -> dict[str, Tensor]:
             v = weights.get(layer + direction)
             # A length of another shape is left alone: whoever loads will report its key.
             if layer != key and v is not None and g.shape == (*v.shape[:1], 1, 1):
-                norm = torch.linalg.vector_norm(v, dim=(1, 2), keepdim=True, dtype=torch.float32)
-                merged[f"{layer}.weight"] = g * v / norm
+                norm = torch.linalg.vector_norm(v.float(), dim=(1, 2), keepdim=True)
+                merged[f"{layer}.weight"] = g.float() * v.float() / norm
                 del merged[key], merged[layer + direction]
     return merged
 
 
 def _check_fit(where: str, weights: dict[str, Tensor], needed: dict[str, Tensor]) -> None:
-    problems = [f"{key}: missing" for key in needed if key not in weights]
-    problems += [f"{key}: unexpected" for key in weights if key not in needed]
-    problems += [
+    problems = [
         f"{key}: shape {tuple(tensor.shape)} needed, got {tuple(weights[key].shape)}"
         for key, tensor in needed.items()
         if key in weights and weights[key].shape != tensor.shape
     ]
+    problems += [f"{key}: unexpected" for key in weights if key not in needed]
+    problems += [f"{key}: missing" for key in needed if key not in weights]
     if problems:
         raise CheckpointError(
             list_problems(

@@ -1,0 +1,60 @@
+"""A small codec with the reference implementation's numbers, shared by the codec's tests."""
+
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from torch import Tensor
+
+from fishdvc.codec import Codec, CodecConfig, load_codec
+
+
+@pytest.fixture(scope="session")
+def golden(assets: Path) -> dict[str, Tensor]:
+    return load_file(assets / "codec" / "io.safetensors")
+
+
+@pytest.fixture(scope="session")
+def codec(assets: Path) -> Codec:
+    return load_codec(assets / "codec" / "generator.pth", assets / "codec" / "config.json")
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> CodecConfig:
+    """16 kHz, three levels per coordinate, a single downsampling, one branch in the head."""
+    return CodecConfig.from_dict(
+        {
+            "spec_transform": {
+                "sample_rate": 16000,
+                "n_mels": 80,
+                "n_fft": 1024,
+                "hop_length": 256,
+                "win_length": 1024,
+            },
+            "backbone": {
+                "input_channels": 80,
+                "depths": [1, 1],
+                "dims": [8, 12],
+                "drop_path_rate": 0.1,
+                "kernel_size": 5,
+            },
+            "head": {
+                "hop_length": 256,
+                "upsample_rates": [16, 16],
+                "upsample_kernel_sizes": [32, 32],
+                "resblock_kernel_sizes": [3],
+                "resblock_dilation_sizes": [[1, 3]],
+                "num_mels": 12,
+                "upsample_initial_channel": 8,
+                "pre_conv_kernel_size": 7,
+                "post_conv_kernel_size": 7,
+            },
+            "quantizer": {
+                "input_dim": 12,
+                "n_groups": 3,
+                "n_codebooks": 1,
+                "levels": [3, 4],
+                "downsample_factor": [3],
+            },
+        }
+    )

@@ -1,0 +1,156 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from fishdvc.codec import Codec, CodecConfig, load_codec
+from fishdvc.errors import AudioError, CheckpointError, DatasetError
+
+
+def padded(clips: list[Tensor], *, filler: float = 0.0) -> tuple[Tensor, Tensor]:
+    lengths = torch.tensor([clip.shape[-1] for clip in clips])
+    return (
+        torch.nn.utils.rnn.pad_sequence(clips, batch_first=True, padding_value=filler),
+        lengths,
+    )
+
+
+@pytest.mark.parametrize("clip", range(3))
+def test_codes_and_audio_equal_the_reference(
+    codec: Codec, golden: dict[str, Tensor], clip: int
+) -> None:
+    codes, num_frames = codec.encode(*padded([golden[f"audio.{clip}"]]))
+    assert codes.dtype == torch.int64
+    assert torch.equal(codes[0], golden[f"codes.{clip}"].long())
+    assert num_frames.tolist() == [codes.shape[-1]]
+    audio, num_samples = codec.decode(codes, num_frames)
+    assert num_samples.tolist() == [codes.shape[-1] * 2048]
+    torch.testing.assert_close(audio[0], golden[f"decoded.{clip}"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("filler", [0.0, 0.7, float("nan")])
+def test_a_batch_is_encoded_as_its_clips_alone(
+    codec: Codec, golden: dict[str, Tensor], filler: float
+) -> None:
+    clips = [golden[f"audio.{i}"] for i in range(3)]
+    codes, num_frames = codec.encode(*padded(clips, filler=filler))
+    assert num_frames.tolist() == [16, 22, 19]
+    for i, frames in enumerate(num_frames.tolist()):
+        assert torch.equal(codes[i, :, :frames], golden[f"codes.{i}"].long())
+        assert not codes[i, :, frames:].any()
+
+
+def test_a_clip_keeps_its_codes_beside_a_longer_mate(
+    codec: Codec, golden: dict[str, Tensor]
+) -> None:
+    length = int(golden["mate.num_samples"][0])
+    codes, num_frames = codec.encode(*padded([golden["audio.0"][:length], golden["audio.1"]]))
+    assert torch.equal(codes[0, :, : num_frames[0]], golden["mate.codes_alone"].long())
+
+
+def test_a_batch_is_decoded_as_the_reference_does(codec: Codec, golden: dict[str, Tensor]) -> None:
+    audio, num_samples = codec.decode(golden["batch.codes"], golden["batch.code_lengths"])
+    assert torch.equal(num_samples, golden["batch.audio_lengths"])
+    torch.testing.assert_close(audio, golden["batch.decoded"], atol=1e-5, rtol=0)
+    for samples, length in zip(audio, num_samples.tolist(), strict=True):
+        assert not samples[length:].any()
+
+
+def test_decoding_does_not_read_past_the_frames(codec: Codec, golden: dict[str, Tensor]) -> None:
+    codes = golden["codes.0"].long()[None].clone()
+    expected, _ = codec.decode(codes[..., :3], torch.tensor([3]))
+    codes[..., 3:] = -1
+    audio, _ = codec.decode(codes, torch.tensor([3]))
+    torch.testing.assert_close(audio[:, : expected.shape[1]], expected)
+
+
+@pytest.mark.parametrize(("extra", "frames"), [(0, 2), (-1, 1), (767, 2), (768, 3)])
+def test_frames_are_floored(tiny_config: CodecConfig, extra: int, frames: int) -> None:
+    codec = Codec(tiny_config).eval()
+    num_samples = 2 * tiny_config.frame_length_samples + extra
+    codes, num_frames = codec.encode(torch.randn(1, num_samples), torch.tensor([num_samples]))
+    assert codes.shape == (1, 3, frames)
+    assert num_frames.tolist() == [frames]
+    audio, lengths = codec.decode(codes, num_frames)
+    assert audio.shape == (1, frames * 768)
+    assert lengths.tolist() == [frames * 768]
+
+
+def test_clips_that_cannot_be_encoded_are_all_named(codec: Codec) -> None:
+    assert codec.min_num_samples == 2048
+    audio = torch.zeros(4, 4096)
+    audio[2, 100] = float("inf")
+    with pytest.raises(AudioError) as caught:
+        codec.encode(audio, torch.tensor([2047, 2048, 4096, 4097]))
+    message = str(caught.value)
+    assert "item 0: at least 2048 and at most 4096 samples needed at 44100 Hz, got 2047" in message
+    assert "item 1" not in message
+    assert "item 2: finite samples needed" in message
+    assert "item 3" in message
+
+
+@pytest.mark.parametrize(
+    ("audio", "num_samples"),
+    [
+        (torch.zeros(4096), torch.tensor([4096])),
+        (torch.zeros(2, 4096), torch.tensor([4096])),
+        (torch.zeros(0, 4096), torch.zeros(0)),
+        (torch.zeros(1, 4096, dtype=torch.int16), torch.tensor([4096])),
+    ],
+)
+def test_audio_of_another_shape_or_type_is_refused(
+    codec: Codec, audio: Tensor, num_samples: Tensor
+) -> None:
+    with pytest.raises(AudioError, match="needed, got"):
+        codec.encode(audio, num_samples)
+
+
+@pytest.mark.parametrize(
+    ("codes", "num_frames", "problem"),
+    [
+        (torch.full((1, 8, 2), 1000), [2], "item 0: codes from 0 to 999 needed, got 1000"),
+        (torch.full((1, 8, 2), -1), [1], r"got -1 \(8 such codes\)"),
+        (torch.zeros(1, 8, 2, dtype=torch.int64), [3], "item 0: 0 to 2 frames needed, got 3"),
+        (torch.zeros(1, 7, 2, dtype=torch.int64), [2], r"\(batch, 8, frames\)"),
+        (torch.zeros(8, 2, dtype=torch.int64), [2], r"\(batch, 8, frames\)"),
+        (torch.zeros(1, 8, 2), [2], "integers needed"),
+    ],
+)
+def test_codes_of_another_codec_are_refused(
+    codec: Codec, codes: Tensor, num_frames: list[int], problem: str
+) -> None:
+    with pytest.raises(DatasetError, match=problem):
+        codec.decode(codes, torch.tensor(num_frames))
+
+
+def test_a_codec_without_decoder_encodes_only(assets: Path, golden: dict[str, Tensor]) -> None:
+    folder = assets / "codec"
+    encoder = load_codec(folder / "generator.pth", folder / "config.json", decoder=False)
+    assert not any(key.startswith(("head", "quantizer.upsample")) for key in encoder.state_dict())
+    codes, num_frames = encoder.encode(*padded([golden["audio.0"]]))
+    assert torch.equal(codes[0], golden["codes.0"].long())
+    with pytest.raises(CheckpointError, match="decoder=True"):
+        encoder.decode(codes, num_frames)
+
+
+def test_the_published_codec_has_exactly_the_published_tensors(assets: Path) -> None:
+    keys = json.loads((assets / "keys" / "firefly-gan-vq-fsq-8x1024-21hz.json").read_text())
+    with torch.device("meta"):
+        codec = Codec(CodecConfig.firefly())
+    ours = {key: [list(v.shape), str(v.dtype)] for key, v in codec.state_dict().items()}
+    assert ours == keys
+
+
+def test_gradients_flow_from_the_waveform_to_every_weight(tiny_config: CodecConfig) -> None:
+    torch.manual_seed(0)
+    codec = Codec(tiny_config).eval()
+    quantizer = codec.quantizer
+    assert codec.head is not None
+    assert quantizer.upsample is not None
+    latents = quantizer.downsample(codec.backbone(codec.log_mel(torch.randn(2, 4 * 768))))
+    quantized = quantizer.residual_fsq(latents)
+    codec.head(quantizer.upsample(quantized.latents)).square().sum().backward()
+    without = [name for name, p in codec.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
