@@ -47,7 +47,7 @@ class Packing:
         """Put padding back as zeros: ``(packed tokens, dim)`` to ``(batch, tokens, dim)``."""
         flat = packed.new_zeros(self.batch * self.tokens, packed.shape[-1])
         padded = flat.index_copy(0, self.positions, packed)
-        return padded.view(self.batch, self.tokens, -1)
+        return padded.view(self.batch, self.tokens, packed.shape[-1])
 
 
 def rotary_table(num_positions: int, head_dim: int, base: float) -> Tensor:
@@ -83,7 +83,7 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     Returns:
         As ``x``, in its type.
     """
-    even, odd = x.float().reshape(*x.shape[:-1], -1, 2).unbind(-1)
+    even, odd = x.float().reshape(*x.shape[:-1], x.shape[-1] // 2, 2).unbind(-1)
     cos, sin = table.float().unsqueeze(1).unbind(-1)
     turned = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
     return turned.flatten(-2).type_as(x)
@@ -144,8 +144,8 @@ class Attention(nn.Module):
         qkv = self.wqkv(x)
         if packing is not None:
             qkv = packing.unpack(qkv)
-        qkv = qkv.view(*qkv.shape[:-1], -1, self.head_dim)
         num_rotated = self.num_heads + self.num_kv_heads
+        qkv = qkv.view(*qkv.shape[:-1], num_rotated + self.num_kv_heads, self.head_dim)
         rotated = rotate(qkv[:, :, :num_rotated], rotary)
         # Heads go before tokens.
         queries = rotated[:, :, : self.num_heads].transpose(1, 2)

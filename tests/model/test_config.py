@@ -1,0 +1,87 @@
+"""config.json: what is read, what is left out, what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fishdvc.errors import CheckpointError
+from fishdvc.model.config import DualARConfig, read_config
+
+
+@pytest.fixture
+def content(assets: Path) -> dict[str, Any]:
+    return json.loads((assets / "text2semantic/config.json").read_text())
+
+
+def read(tmp_path: Path, content: object) -> DualARConfig:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(content))
+    return read_config(path)
+
+
+def test_the_small_model_is_read(tmp_path: Path, content: dict[str, Any]) -> None:
+    config = read(tmp_path, content)
+    assert (config.dim, config.head_dim, config.n_local_heads, config.n_layer) == (32, 8, 2, 3)
+    assert (config.vocab_size, config.rope_base) == (2063, 1e6)
+
+
+def test_keys_that_change_nothing_are_left_out(tmp_path: Path, content: dict[str, Any]) -> None:
+    more = {**content, "initializer_range": 0.5, "architectures": ["X"], "dropout": 0}
+    assert read(tmp_path, more) == read(tmp_path, content)
+
+
+def test_missing_and_null_fast_sizes_are_the_slow_ones(
+    tmp_path: Path, content: dict[str, Any]
+) -> None:
+    short = {k: v for k, v in content.items() if not k.startswith("fast_")}
+    assert read(tmp_path, {**short, "fast_dim": None}) == read(tmp_path, content)
+
+
+def test_minus_one_local_heads_are_as_many_as_heads(
+    tmp_path: Path, content: dict[str, Any]
+) -> None:
+    config = read(tmp_path, {**content, "n_local_heads": -1})
+    assert config.n_local_heads == config.n_head
+
+
+def test_all_problems_are_listed(tmp_path: Path, content: dict[str, Any]) -> None:
+    del content["n_layer"]
+    bad = {
+        "model_type": "naive",
+        "scale_codebook_embeddings": True,
+        "attention_qk_norm": True,
+        "vocab_size": "2063",
+        "num_codebooks": 0,
+        "norm_eps": -1,
+        "tie_word_embeddings": 1,
+    }
+    with pytest.raises(CheckpointError) as error:
+        read(tmp_path, {**content, **bad})
+    assert "8 problems" in str(error.value)
+    assert all(f"{name}: " in str(error.value) for name in ("n_layer", *bad))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"head_dim": 16}, r"head_dim: only dim / n_head = 8 is supported, got 16"),
+        ({"n_local_heads": 3}, "n_local_heads: 3 does not divide 4 heads"),
+        ({"n_head": 5}, "dim: 32 does not split into 5 heads"),
+        ({"fast_dim": 64, "fast_head_dim": 16}, "fast_dim: only dim = 32 is supported, got 64"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(
+    tmp_path: Path, content: dict[str, Any], change: dict[str, int], message: str
+) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        read(tmp_path, {**content, **change})
+
+
+def test_what_is_no_object_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="got list"):
+        read(tmp_path, [])
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"config\.json: a JSON object"):
+        read_config(tmp_path / "config.json")

@@ -1,0 +1,147 @@
+"""The model: the reference's logits, and what padding, caches and shortcuts must not change."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from fishdvc.model import DualAR, DualARConfig, load_dual_ar
+from fishdvc.model.dual_ar import next_frames
+from fishdvc.model.kv_cache import KVCache
+
+FULL_SIZE = DualARConfig(
+    vocab_size=102048,
+    max_seq_len=8192,
+    codebook_size=1024,
+    num_codebooks=8,
+    dim=1024,
+    n_layer=24,
+    n_head=16,
+    n_local_heads=2,
+    intermediate_size=4096,
+    n_fast_layer=4,
+    fast_dim=1024,
+    fast_n_head=16,
+    fast_n_local_heads=2,
+    fast_intermediate_size=4096,
+)
+
+
+@pytest.fixture(scope="module")
+def model(assets: Path) -> DualAR:
+    return load_dual_ar(assets / "text2semantic").requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def golden(assets: Path) -> dict[str, Tensor]:
+    return load_file(assets / "text2semantic/forward.safetensors")
+
+
+@pytest.mark.parametrize("with_mask", [True, False])
+def test_logits_are_the_reference_s(
+    model: DualAR, golden: dict[str, Tensor], with_mask: bool
+) -> None:
+    mask = golden["attention_masks"]
+    output = model(golden["inputs"], mask if with_mask else None)
+    positions = golden["positions"]
+    valid = ~mask[:, positions]
+    for name in ("token_logits", "codebook_logits"):
+        got = getattr(output, name)[:, positions]
+        torch.testing.assert_close(got[valid], golden[name][valid], rtol=0, atol=1e-4)
+
+
+def test_the_full_size_model_has_the_published_keys(assets: Path) -> None:
+    expected = json.loads((assets / "keys/text2semantic-1.5.json").read_text())
+    with torch.device("meta"):
+        model = DualAR(FULL_SIZE, semantic_begin_id=100012, num_semantic_tokens=1024)
+    model.bfloat16()
+    got = {key: [list(t.shape), str(t.dtype)] for key, t in model.state_dict().items()}
+    assert got == expected
+
+
+def test_padding_never_changes_valid_positions(model: DualAR, golden: dict[str, Tensor]) -> None:
+    mask = golden["attention_masks"]
+    lengths = (~mask).sum(1).tolist()
+    scrambled = torch.where(mask.unsqueeze(1), 7, golden["inputs"])
+    hidden = model.hidden_states(scrambled, mask)
+    for row, length in enumerate(lengths):
+        alone = model.hidden_states(golden["inputs"][row : row + 1, :, :length])[0]
+        torch.testing.assert_close(hidden[row, :length], alone, rtol=1e-5, atol=1e-5)
+        assert not hidden[row, length:].any()
+
+
+def test_the_future_never_changes_the_past(model: DualAR, golden: dict[str, Tensor]) -> None:
+    whole = model.hidden_states(golden["inputs"][:1])
+    for length in (1, 2, 50):
+        prefix = model.hidden_states(golden["inputs"][:1, :, :length])
+        torch.testing.assert_close(prefix, whole[:, :length], rtol=1e-5, atol=1e-5)
+
+
+def test_cached_hidden_states_equal_the_full_ones(model: DualAR, golden: dict[str, Tensor]) -> None:
+    inputs = golden["inputs"][:, :, :50]
+    caches = [KVCache(50) for _ in model.layers]
+    parts = [model.hidden_states(inputs[..., :40], caches=caches)]
+    parts += [model.hidden_states(inputs[..., t : t + 1], caches=caches) for t in range(40, 50)]
+    whole = model.hidden_states(inputs)
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-5, atol=1e-5)
+
+
+def test_fast_logits_place_by_place_equal_those_at_once(model: DualAR) -> None:
+    torch.manual_seed(0)
+    hidden, codes = torch.randn(3, 32), torch.randint(0, 1024, (3, 8))
+    places = torch.cat((hidden.unsqueeze(1), model.fast_embeddings(codes[:, :-1])), dim=1)
+    caches = [KVCache(8) for _ in model.fast_layers]
+    parts = [model.fast_logits(places[:, :2], caches)]
+    parts += [model.fast_logits(places[:, k : k + 1], caches) for k in range(2, 8)]
+    whole = model.codebook_logits(hidden, codes)
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-5, atol=1e-5)
+
+
+def test_the_last_codebook_alone_makes_no_frame() -> None:
+    inputs = torch.zeros(1, 4, 4, dtype=torch.long)
+    inputs[0, 1:, 1] = torch.tensor([0, 5, 0])
+    inputs[0, 1:, 2] = torch.tensor([0, 0, 6])
+    codes, is_frame = next_frames(inputs)
+    assert codes.tolist() == [[[0, 5, 0], [0, 0, 6], [0, 0, 0], [0, 0, 0]]]
+    assert is_frame.tolist() == [[True, False, False, False]]
+
+
+def test_codes_count_only_at_semantic_tokens(model: DualAR) -> None:
+    inputs = torch.full((1, 9, 4), 3)
+    inputs[0, 0] = torch.tensor([1035, 1036, 1036 + 1023, 1036 + 1024])
+    embedded = model.embed(inputs)[0]
+    of_codes = sum(model.codebook_embeddings(torch.tensor(3 + 1024 * k)) for k in range(8))
+    is_semantic = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
+    expected = model.embeddings(inputs[0, 0]) + is_semantic * of_codes
+    torch.testing.assert_close(embedded, expected)
+
+
+def test_gradient_checkpointing_changes_no_gradient(
+    assets: Path, golden: dict[str, Tensor]
+) -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        model = load_dual_ar(assets / "text2semantic")
+        model.gradient_checkpointing = checkpointing
+        output = model(golden["inputs"][:, :, :40], golden["attention_masks"][:, :40])
+        (output.token_logits.logsumexp(-1).sum() + output.codebook_logits.square().sum()).backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    torch.testing.assert_close(*gradients)
+
+
+def test_tied_embeddings_are_the_vocabulary_head(assets: Path) -> None:
+    config = replace(load_dual_ar(assets / "text2semantic").config, tie_word_embeddings=True)
+    model = DualAR(config, semantic_begin_id=1036, num_semantic_tokens=1024)
+    assert not any(key.startswith("output") for key in model.state_dict())
+    hidden = torch.randn(2, 32)
+    expected = model.norm(hidden) @ model.embeddings.weight.T
+    torch.testing.assert_close(model.token_logits(hidden), expected)
+
+
+def test_more_tokens_than_the_model_takes_are_refused(model: DualAR) -> None:
+    with pytest.raises(ValueError, match="at most max_seq_len = 512 tokens, got 513"):
+        model.hidden_states(torch.zeros(1, 9, 513, dtype=torch.long))

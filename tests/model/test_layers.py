@@ -1,0 +1,50 @@
+"""The parts of the transformer, by hand."""
+
+import torch
+
+from fishdvc.model.kv_cache import KVCache
+from fishdvc.model.layers import Packing, RMSNorm, rotary_table, rotate
+
+
+def test_rotation_turns_neighbouring_pairs() -> None:
+    table = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])  # a quarter turn, then none
+    x = torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 1, 4)
+    assert rotate(x, table).flatten().tolist() == [-2.0, 1.0, 3.0, 4.0]
+
+
+def test_the_rotary_table_is_rounded_to_bfloat16() -> None:
+    table = rotary_table(100, 8, 1e6)
+    assert table.dtype == torch.float32
+    assert torch.equal(table, table.bfloat16().float())
+    angles = torch.outer(torch.arange(100.0), torch.tensor([1.0, 1e6**-0.25, 1e-3, 1e6**-0.75]))
+    exact = torch.stack((angles.cos(), angles.sin()), dim=-1)
+    torch.testing.assert_close(table, exact, rtol=0, atol=2**-8)
+    assert not torch.equal(table, exact)
+
+
+def test_the_norm_rounds_before_the_weight() -> None:
+    norm = RMSNorm(3, eps=0.0).bfloat16()
+    norm.weight.data = torch.tensor([1.0, 3.0, 0.3], dtype=torch.bfloat16)
+    x = torch.tensor([1.0, 2.0, 3.0], dtype=torch.bfloat16)
+    exact = x.float() / (14 / 3) ** 0.5
+    assert torch.equal(norm(x), exact.bfloat16() * norm.weight)
+
+
+def test_packing_drops_padding_and_puts_back_zeros() -> None:
+    packing = Packing.of(torch.tensor([[False, False, True], [False, True, True]]))
+    padded = torch.arange(1.0, 7.0).reshape(2, 3, 1)
+    packed = packing.pack(padded)
+    assert packed.flatten().tolist() == [1.0, 2.0, 4.0]
+    assert packing.unpack(packed).squeeze(-1).tolist() == [[1.0, 2.0, 0.0], [4.0, 0.0, 0.0]]
+
+
+def test_a_cache_returns_all_so_far_and_can_be_cleared() -> None:
+    cache = KVCache(3)
+    tokens = torch.arange(6.0).reshape(1, 1, 3, 2)
+    cache.append(tokens[:, :, :2], -tokens[:, :, :2])
+    keys, values = cache.append(tokens[:, :, 2:], -tokens[:, :, 2:])
+    assert torch.equal(keys, tokens)
+    assert torch.equal(values, -tokens)
+    cache.clear()
+    keys, _ = cache.append(tokens[:, :, 2:], tokens[:, :, 2:])
+    assert torch.equal(keys, tokens[:, :, 2:])

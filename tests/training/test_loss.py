@@ -1,0 +1,133 @@
+"""The loss: the reference's numbers, the plain formula's gradients, chunks, edge cases."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+import fishdvc.training.loss as loss_module
+from fishdvc.lora import add_adapter
+from fishdvc.model import DualAR, load_dual_ar
+from fishdvc.training.loss import dual_ar_loss
+
+
+@pytest.fixture
+def model(assets: Path) -> DualAR:
+    return load_dual_ar(assets / "text2semantic")
+
+
+@pytest.fixture(scope="module")
+def golden(assets: Path) -> dict[str, Tensor]:
+    return load_file(assets / "text2semantic/forward.safetensors")
+
+
+@pytest.fixture(params=["whole", "small chunks"])
+def _chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "small chunks":
+        monkeypatch.setattr(loss_module, "_LOGITS_PER_CHUNK", 2063 * 10)
+        monkeypatch.setattr(loss_module, "_FRAMES_PER_CHUNK", 7)
+
+
+@pytest.mark.usefixtures("_chunks")
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("with_gradients", [False, True])
+def test_the_loss_is_the_reference_s(
+    model: DualAR, golden: dict[str, Tensor], wrapped: bool, with_gradients: bool
+) -> None:
+    if wrapped:
+        model = add_adapter(model, r=2, alpha=4, dropout=0.0)
+    with torch.set_grad_enabled(with_gradients):
+        result = dual_ar_loss(model, golden["inputs"], golden["labels"])
+    pairs = {
+        "loss": result.loss,
+        "base_loss": result.base_loss,
+        "semantic_loss": result.codebook_loss,
+        "top_5_accuracy": result.top_5_accuracy,
+    }
+    for name, got in pairs.items():
+        expected = golden[f"log.{name}"].squeeze()
+        torch.testing.assert_close(got.detach(), expected, rtol=0, atol=1e-5)
+    assert result.loss.requires_grad == with_gradients
+
+
+def plain_loss(model: DualAR, inputs: Tensor, labels: Tensor) -> Tensor:
+    """The reference's formula on all logits."""
+    output = model(inputs)
+    base = cross_entropy(output.token_logits.flatten(0, 1), labels[:, 0].flatten())
+    code_labels = labels[:, 1:].transpose(1, 2).flatten()
+    return base + cross_entropy(output.codebook_logits.flatten(0, 2), code_labels)
+
+
+@pytest.mark.usefixtures("_chunks")
+def test_gradients_are_the_plain_formula_s(model: DualAR, golden: dict[str, Tensor]) -> None:
+    plain_loss(model, golden["inputs"], golden["labels"]).mul(3.0).backward()
+    expected = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    dual_ar_loss(model, golden["inputs"], golden["labels"]).loss.mul(3.0).backward()
+    for name, parameter in model.named_parameters():
+        difference = (parameter.grad - expected[name]).norm()
+        assert difference <= 1e-5 * expected[name].norm(), name
+
+
+def test_gradient_checkpointing_changes_no_gradient(
+    model: DualAR, golden: dict[str, Tensor]
+) -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        model.gradient_checkpointing = checkpointing
+        model.zero_grad()
+        dual_ar_loss(model, golden["inputs"], golden["labels"]).loss.backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    torch.testing.assert_close(*gradients)
+
+
+def test_counts_are_those_of_the_labels(model: DualAR, golden: dict[str, Tensor]) -> None:
+    labels = golden["labels"]
+    result = dual_ar_loss(model, golden["inputs"], labels)
+    assert result.num_tokens == (labels[:, 0] != -100).sum()
+    assert result.num_codes == (labels[:, 1:] != -100).sum()
+    assert result.num_ranked_codes == (labels[:, 1:] > 0).sum()
+
+
+def test_padding_is_not_run(model: DualAR, golden: dict[str, Tensor]) -> None:
+    rows = []
+    feed_forward = model.layers[0].feed_forward
+    feed_forward.register_forward_pre_hook(lambda _module, args: rows.append(len(args[0])))
+    dual_ar_loss(model, golden["inputs"], golden["labels"])
+    asked = (golden["labels"] != -100).any(1)
+    assert rows == [sum(int(row.nonzero().max()) + 1 for row in asked)]
+
+
+def test_labels_without_a_frame_count_as_a_uniform_guess(model: DualAR) -> None:
+    inputs = torch.zeros(1, 9, 2, dtype=torch.long)
+    labels = torch.full((1, 9, 2), -100)
+    labels[0, 1:, 1] = 0
+    result = dual_ar_loss(model, inputs, labels)
+    assert result.codebook_loss.item() == pytest.approx(math.log(1024))
+    assert (result.num_tokens, result.num_codes, result.num_ranked_codes) == (0, 8, 0)
+    result.loss.backward()
+
+
+def test_a_batch_without_labels_has_no_loss(model: DualAR) -> None:
+    inputs = torch.zeros(2, 9, 3, dtype=torch.long)
+    result = dual_ar_loss(model, inputs, torch.full_like(inputs, -100))
+    assert result.loss == 0
+    result.loss.backward()
+
+
+def test_accuracy_leaves_out_code_0(model: DualAR, monkeypatch: pytest.MonkeyPatch) -> None:
+    def codebook_logits(hidden: Tensor, codes: Tensor) -> Tensor:
+        logits = -torch.arange(1024.0).expand(*codes.shape, 1024)  # 0..4 are the likeliest
+        return logits + 0 * hidden.sum()
+
+    monkeypatch.setattr(model, "codebook_logits", codebook_logits)
+    inputs = torch.ones(1, 9, 2, dtype=torch.long)
+    labels = torch.full((1, 9, 2), -100)
+    labels[0, 1:, 0] = torch.tensor([0, 0, 0, 1, 4, 5, 9, -100])
+    result = dual_ar_loss(model, inputs, labels)
+    assert result.num_ranked_codes == 4
+    assert result.top_5_accuracy == 0.5
