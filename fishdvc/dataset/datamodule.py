@@ -137,6 +137,14 @@ class SentenceDataModule(lightning.LightningDataModule):
         """Number of batches that each of ``num_ranks`` processes has in an epoch."""
         return len(self._train_plan(epoch, num_ranks)[0])
 
+    def num_sentences_seen(self, num_batches: int, num_ranks: int = 1) -> int:
+        """Number of training sentences in the first batches of training, of all ranks together."""
+        plan = self._train_plan(0, num_ranks)
+        if num_batches >= len(plan[0]):
+            return self.num_train_sentences
+        seen = {i for batches in plan for batch in batches[:num_batches] for s in batch for i in s}
+        return len(seen)
+
     def train_dataloader(self) -> ResumableLoader:
         """Make the loader of the trainer's current epoch, of this rank's share."""
         trainer = self.trainer

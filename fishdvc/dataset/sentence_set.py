@@ -3,6 +3,7 @@
 Knows nothing of epochs, sequences or batches. Needs no torch.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from fishdvc.errors import DatasetError, list_problems
 from fishdvc.text.clean import clean_text
 from fishdvc.text.tokenizer import Tokenizer
 
+CLIP_LIST = "clips.json"
+"""Beside the shards: ``{speaker: [clip, ...]}``, clips in the order of the shards' sentences."""
 _NAMED_CHARACTERS = 60
 
 
@@ -25,8 +28,9 @@ class SentenceSet:
         sentences: The sentences.
         num_tokens: Length of each as a training example, with its longest text.
         speakers: Speaker of each, numbered in order of appearance.
-        names: How to name each to a user: a shard holds no clip names, so these are its speaker,
-            its place among the speaker's sentences from 0, and the beginning of its text.
+        names: How to name each to a user: the clip, where the folder has a list of clips, for a
+            shard has none; otherwise the speaker and the place among the speaker's sentences from
+            0. Both with the beginning of the text.
     """
 
     sentences: tuple[TokenizedSentence, ...]
@@ -55,12 +59,15 @@ def read_sentences(
             f"got {codebook_size}; take model and tokenizer from one folder"
         )
     sentences, speakers, names, problems = [], [], [], []
+    clips = _read_clip_list(Path(folder))
     speaker_numbers: dict[str, int] = {}
     num_of_speaker: Counter[str] = Counter()
     for group in read_shards(folder):
         speaker = speaker_numbers.setdefault(group.name, len(speaker_numbers))
         for sentence in group.sentences:
-            name = _name(group.name, num_of_speaker[group.name], sentence.texts)
+            place = num_of_speaker[group.name]
+            clip = clips.get((group.name, place), f"{group.name}, sentence {place}")
+            name = _name(clip, sentence.texts)
             num_of_speaker[group.name] += 1
             if found := list(_problems(sentence, num_codebooks, codebook_size)):
                 problems += [f"{name}: {problem}" for problem in found]
@@ -82,9 +89,20 @@ def read_sentences(
     )
 
 
-def _name(speaker: str, index: int, texts: tuple[str, ...]) -> str:
+def _read_clip_list(folder: Path) -> dict[tuple[str, int], str]:
+    """Read the names of clips by speaker and place; none where there is no list."""
+    path = folder / CLIP_LIST
+    speakers = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {
+        (speaker, place): clip
+        for speaker, clips in speakers.items()
+        for place, clip in enumerate(clips)
+    }
+
+
+def _name(clip: str, texts: tuple[str, ...]) -> str:
     text = " ".join(texts[0].split())[:_NAMED_CHARACTERS] if texts else ""
-    return f"{speaker}, sentence {index} ({text!r})"
+    return f"{clip} ({text!r})"
 
 
 def _problems(sentence: Sentence, num_codebooks: int, codebook_size: int) -> Iterable[str]:

@@ -28,7 +28,7 @@ def settle_problems(
         problems: One line for each clip that cannot be used.
         num_good: Number of clips that can be.
         on_bad_clip: ``fail`` or ``skip``.
-        report: Where skipped clips are listed, one line each; written in any case but a failure.
+        report: Where skipped clips are listed, one line each; written even if there is none.
 
     Raises:
         DatasetError: There are problems and ``on_bad_clip`` is ``fail``, or no clip is left.
@@ -38,4 +38,9 @@ def settle_problems(
         raise DatasetError(list_problems(f"{stage}: {todo}", problems))
     if not num_good:
         raise DatasetError(list_problems(f"{stage}: no clip is left; mend these", problems))
-    write_text(report, "".join(f"{problem}\n" for problem in problems))
+    write_report(report, f"{stage}: {len(problems)} problems", problems)
+
+
+def write_report(path: Path, summary: str, lines: Sequence[str]) -> None:
+    """Write a list for people: what it is and how many, then a line for each."""
+    write_text(path, "".join(f"{line}\n" for line in (summary, *lines)))

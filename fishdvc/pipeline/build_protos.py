@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fishdvc.dataset.sentence_set import CLIP_LIST
 from fishdvc.dataset.shards import Sentence, SpeakerGroup, write_shards
 from fishdvc.errors import CheckpointError, DatasetError
 from fishdvc.files.outputs import fresh_folder, write_metrics, write_text
@@ -25,8 +26,6 @@ from fishdvc.text.clean import strip_annotations
 
 SPEAKER_WORTH_A_SPLIT = 5
 """Clips from which on a speaker always has one held out."""
-CLIP_NAMES = "clips.json"
-"""Beside the shards: speaker -> names of the clips, in the shards' order; they carry no name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +125,7 @@ def build_protos(
             speakers = _by_speaker(clips)
             groups = _groups(speakers, transcripts, code_files)
             write_shards(folder / split, groups, shard_size_bytes=int(params.shard_size_mb * 1e6))
-            write_text(folder / split / CLIP_NAMES, json.dumps(speakers, indent=0) + "\n")
+            write_text(folder / split / CLIP_LIST, json.dumps(speakers, indent=0) + "\n")
         num_shards = len(list(folder.rglob("*.protos")))
     write_metrics(
         metrics,

@@ -11,12 +11,14 @@ from lightning.pytorch import seed_everything
 
 from fishdvc.dataset.datamodule import SentenceDataModule
 from fishdvc.errors import ParamsError
-from fishdvc.files.outputs import fresh_folder, write_metrics, write_text
+from fishdvc.files.outputs import fresh_folder, write_metrics
+from fishdvc.files.problems import write_report
 from fishdvc.lora import add_adapter
 from fishdvc.model import DualAR, load_dual_ar
 from fishdvc.params import param
 from fishdvc.text import load_tokenizer
 from fishdvc.training.checkpoints import AdapterCheckpoints
+from fishdvc.training.curves import Curves
 from fishdvc.training.module import AdapterTraining
 from fishdvc.training.trainer import LoggerName, build_loggers, build_trainer
 
@@ -103,7 +105,8 @@ def train_lora(
     model.gradient_checkpointing = params.gradient_checkpointing
     data = _data_module(model, params, base, protos)
     data.setup()
-    write_text(too_long, "".join(f"{line}\n" for line in _too_long(data)))
+    lines = _too_long(data)
+    write_report(too_long, f"train_lora: {len(lines)} clips longer than max_length", lines)
     adapted = add_adapter(
         model,
         r=lora.r,
@@ -120,7 +123,10 @@ def train_lora(
         weight_decay=params.weight_decay,
     )
     with fresh_folder(lora_folder) as folder, warnings.catch_warnings():
+        # A batch takes a millisecond to make; and Lightning's own use of torch is not ours to mend.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        logs.mkdir(parents=True, exist_ok=True)
         checkpoints = AdapterCheckpoints(adapted, folder, every_steps=params.checkpoint_every_steps)
         trainer = build_trainer(
             max_steps=params.max_steps,
@@ -133,11 +139,12 @@ def train_lora(
             strategy=params.strategy,
             process_group_backend=params.process_group_backend,
             precision="bf16-mixed" if params.precision == "bf16-mixed" else "32-true",
-            loggers=build_loggers(curves, logs, params.logger),
-            callbacks=[checkpoints],
+            loggers=build_loggers(logs, params.logger),
+            callbacks=[Curves(curves), checkpoints],
         )
         print(_plan(adapted, data, params, trainer.world_size), flush=True)
         trainer.validate(module, data, verbose=False)
+        module.train()
         trainer.fit(module, data)
         if params.max_steps % params.val_every_steps:
             trainer.validate(module, data, verbose=False)

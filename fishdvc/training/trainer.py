@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from dvclive.lightning import DVCLiveLogger
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
@@ -14,21 +13,18 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 LoggerName = Literal["csv", "tensorboard", "none"]
 
 
-def build_loggers(curves: Path, logs: Path, logger: LoggerName) -> list[Logger]:
-    """DVCLive for ``dvc exp show`` and ``dvc plots``, and one more for those who want it.
+def build_loggers(folder: Path, logger: LoggerName) -> list[Logger]:
+    """Make the logger asked for beside the curves, which DVCLive writes.
 
     Args:
-        curves: Folder of DVCLive: ``metrics.json`` and ``plots/metrics/**.tsv``.
-        logs: Folder of the other logger.
-        logger: Which other.
+        folder: Where it writes.
+        logger: Which.
     """
-    # By default DVCLive would save an experiment of its own and rewrite dvc.yaml.
-    loggers: list[Logger] = [DVCLiveLogger(dir=str(curves), save_dvc_exp=False, dvcyaml=None)]
     if logger == "csv":
-        loggers.append(CSVLogger(logs, name=None, version=""))
+        return [CSVLogger(folder, name=None, version="")]
     if logger == "tensorboard":
-        loggers.append(TensorBoardLogger(logs, name=None, version=""))
-    return loggers
+        return [TensorBoardLogger(folder, name=None, version="")]
+    return []
 
 
 def build_trainer(
