@@ -1,0 +1,122 @@
+"""How long does one LoRA step take, and how much memory?
+
+A random model of the published sizes (or fewer layers) in float32, adapters everywhere, a batch of
+four sequences of 35 text tokens and 30, 45, 60 and 120 frames. Times vary with the machine, so its
+matrix multiplication is timed in the same run; the last line is JSON.
+"""
+
+import argparse
+import json
+import resource
+import time
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from fishdvc.lora import add_adapter
+from fishdvc.model import DualAR, DualARConfig
+from fishdvc.training.loss import dual_ar_loss
+
+FULL_SIZE = DualARConfig(
+    vocab_size=102048,
+    max_seq_len=8192,
+    codebook_size=1024,
+    num_codebooks=8,
+    dim=1024,
+    n_layer=24,
+    n_head=16,
+    n_local_heads=2,
+    intermediate_size=4096,
+    n_fast_layer=4,
+    fast_dim=1024,
+    fast_n_head=16,
+    fast_n_local_heads=2,
+    fast_intermediate_size=4096,
+)
+SEMANTIC_BEGIN_ID = 100012
+NUM_TEXT_TOKENS = 35
+NUM_FRAMES = (30, 45, 60, 120)
+
+
+def build_model(num_layers: int) -> DualAR:
+    config = replace(FULL_SIZE, n_layer=num_layers)
+    model = DualAR(config, semantic_begin_id=SEMANTIC_BEGIN_ID, num_semantic_tokens=1024)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.02)
+    return model
+
+
+def build_batch() -> tuple[Tensor, Tensor]:
+    num_tokens = NUM_TEXT_TOKENS + max(NUM_FRAMES)
+    inputs = torch.zeros(len(NUM_FRAMES), 9, num_tokens, dtype=torch.long)
+    labels = torch.full_like(inputs, -100)
+    for row, num_frames in enumerate(NUM_FRAMES):
+        end = NUM_TEXT_TOKENS + num_frames
+        codes = torch.randint(0, 1000, (8, num_frames))
+        inputs[row, 0, :NUM_TEXT_TOKENS] = torch.randint(0, 100_000, (NUM_TEXT_TOKENS,))
+        inputs[row, 0, NUM_TEXT_TOKENS:end] = SEMANTIC_BEGIN_ID + codes[0]
+        inputs[row, 1:, NUM_TEXT_TOKENS:end] = codes
+        # From the last text token on: the frames, then the end of the turn.
+        labels[row, :, NUM_TEXT_TOKENS - 1 : end - 1] = inputs[row, :, NUM_TEXT_TOKENS:end]
+        labels[row, :, end - 1] = 0
+    return inputs, labels
+
+
+def measure_gflops(size: int = 1024, repetitions: int = 20) -> float:
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    a @ b
+    start_s = time.perf_counter()
+    for _ in range(repetitions):
+        a @ b
+    return 2e-9 * size**3 * repetitions / (time.perf_counter() - start_s)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--layers", type=int, default=24, help="blocks of the slow transformer")
+    parser.add_argument("--steps", type=int, default=2, help="timed steps, after one to warm up")
+    parser.add_argument("--gradient-checkpointing", action="store_true")
+    parser.add_argument(
+        "--profile", action="store_true", help="print where the last step's time went"
+    )
+    args = parser.parse_args()
+
+    torch.manual_seed(0)
+    model = build_model(args.layers)
+    model.gradient_checkpointing = args.gradient_checkpointing
+    peft_model = add_adapter(model, r=8, alpha=16, dropout=0.01).train()
+    trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, betas=(0.9, 0.95), eps=1e-5, weight_decay=0.0)
+    inputs, labels = build_batch()
+
+    def step() -> float:
+        start_s = time.perf_counter()
+        loss = dual_ar_loss(peft_model, inputs, labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return time.perf_counter() - start_s
+
+    gflops = [measure_gflops()]
+    times_s = [step() for _ in range(1 + args.steps)][1:]
+    gflops.append(measure_gflops())
+    if args.profile:
+        with torch.profiler.profile() as profile:
+            step()
+        print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=15))
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    result = {
+        "layers": args.layers,
+        "threads": torch.get_num_threads(),
+        "step_s": [round(t, 2) for t in times_s],
+        "peak_gb": round(peak_gb, 2),
+        "matmul_gflops": [round(g, 1) for g in gflops],
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
