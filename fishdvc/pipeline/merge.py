@@ -85,10 +85,8 @@ def merge(
                 f"{merged}: the merged model's logits are {error:.2g} off the base's with the "
                 f"adapter (at most {tolerance:.2g} is rounding); nothing was written: report this"
             )
-    figures: dict[str, float | int | str] = {"checkpoint": chosen.folder or ""}
-    if chosen.step:
-        figures = {"step": chosen.step, "val_loss": round(chosen.val_loss, 5)}
-    write_metrics(metrics, figures)
+    figures = {"merged_step": chosen.step, "merged_val_loss": round(chosen.val_loss, 5)}
+    write_metrics(metrics, figures if chosen.step else {})
     return (
         f"merge: {chosen.folder} into {base.name}, {len(adapter.modules)} weights changed of "
         f"{len(weights)}, logits within {error:.1e}, {time.monotonic() - start_s:.1f} s"

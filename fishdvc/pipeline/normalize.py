@@ -123,20 +123,13 @@ def normalize(
     hours = sum(result.duration_s for result in good) / 3600
     pairs = zip(corpus.clips, results, strict=True)
     num_speakers = len({clip.speaker for clip, result in pairs if not result.problems})
-    write_metrics(
-        metrics,
-        {
-            "num_clips": len(good),
-            "num_skipped": num_skipped,
-            "num_speakers": num_speakers,
-            "hours": round(hours, 4),
-            "shortest_clip_s": round(min(result.duration_s for result in good), 3),
-            "longest_clip_s": round(max(result.duration_s for result in good), 3),
-            "num_limited_by_peak": sum(result.limited_by_peak for result in good),
-        },
-    )
+    durations_s = [result.duration_s for result in good]
+    num_limited = sum(result.limited_by_peak for result in good)
+    write_metrics(metrics, {"num_clips": len(good), "hours": round(hours, 4)})
     return (
         f"normalize: {len(good)} clips of {num_speakers} speakers, {hours:.2f} h of audio, "
+        f"{min(durations_s):.1f} to {max(durations_s):.1f} s a clip, "
+        f"{num_limited} under the target loudness for their peaks, "
         f"{num_skipped} skipped, {sum(result.from_cache for result in good)} unchanged, "
         f"{time.monotonic() - start_s:.1f} s"
     )
