@@ -23,11 +23,13 @@ def test_the_rotary_table_is_rounded_to_bfloat16() -> None:
 
 
 def test_the_norm_rounds_before_the_weight() -> None:
-    norm = RMSNorm(3, eps=0.0).bfloat16()
-    norm.weight.data = torch.tensor([1.0, 3.0, 0.3], dtype=torch.bfloat16)
-    x = torch.tensor([1.0, 2.0, 3.0], dtype=torch.bfloat16)
-    exact = x.float() / (14 / 3) ** 0.5
+    torch.manual_seed(0)
+    norm = RMSNorm(1000, eps=0.0).bfloat16()
+    norm.weight.data.normal_()
+    x = torch.randn(1000, dtype=torch.bfloat16)
+    exact = x.float() / x.float().square().mean().sqrt()
     assert torch.equal(norm(x), exact.bfloat16() * norm.weight)
+    assert not torch.equal(norm(x), (exact * norm.weight.float()).bfloat16())
 
 
 def test_packing_drops_padding_and_puts_back_zeros() -> None:
