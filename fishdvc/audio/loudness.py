@@ -46,7 +46,9 @@ def integrated_loudness_lufs(samples: npt.NDArray[np.floating], sample_rate_hz: 
     Returns:
         LUFS; minus infinity where every block is below the absolute gate of -70 LUFS.
     """
-    block_s = min(GATING_BLOCK_S, len(samples) / sample_rate_hz)
+    # The largest number below the quotient: pyloudnorm refuses a block that, multiplied by the rate
+    # again, rounds to more samples than there are.
+    block_s = min(GATING_BLOCK_S, math.nextafter(len(samples) / sample_rate_hz, 0))
     meter = pyloudnorm.Meter(sample_rate_hz, block_size=block_s)
     with np.errstate(divide="ignore"):
         return float(meter.integrated_loudness(samples.astype(np.float64)))
@@ -82,7 +84,10 @@ def loudness_gain(
     to_reference = 10 ** ((REFERENCE_PEAK_DBFS - peak_dbfs) / 20)
     measured_lufs = integrated_loudness_lufs(samples * to_reference, sample_rate_hz)
     if math.isinf(measured_lufs):
-        raise AudioError("silence but for a click; record it again, or remove it")
+        raise AudioError(
+            "silence: nothing in it can be heard, for it is all under -70 LUFS; record it again, "
+            "or remove it"
+        )
     loudness_lufs = measured_lufs + peak_dbfs - REFERENCE_PEAK_DBFS
     gain_db = target_loudness_lufs - loudness_lufs
     ceiling_gain_db = peak_ceiling_dbfs - peak_dbfs

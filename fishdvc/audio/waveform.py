@@ -18,6 +18,7 @@ UNREADABLE_SUFFIXES = (".m4a", ".aac", ".wma", ".mp4", ".webm", ".amr")
 """Audio that libsndfile cannot decode: it is reported, never passed over in silence."""
 STREAMED_CHUNK_BYTES = 0xFFFFFFFF
 """What a program writes as a chunk's length when it does not know it yet: not a promise."""
+OGG_MAX_PAGE_BYTES = 27 + 255 + 255 * 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,20 +54,22 @@ def read_waveform(path: Path) -> Waveform:
     try:
         with soundfile.SoundFile(path) as file:
             num_samples_promised = file.frames
-            cut_short = _lacks_bytes(file.extra_info)
+            cut_short = _lacks_bytes(file.extra_info) or (
+                file.format == "OGG" and _lacks_end_of_page(path)
+            )
             channels = file.read(dtype="float32", always_2d=True)
             sample_rate_hz = file.samplerate
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioError(
             f"{path}: not readable as audio ({error}); record or export it again, or remove it"
         ) from error
-    if channels.shape[0] == 0:
-        raise AudioError(f"{path}: holds no sample; record it again, or remove it")
     if cut_short or channels.shape[0] < num_samples_promised:
         raise AudioError(
             f"{path}: truncated: {channels.shape[0]} samples could be read, its header promises "
             "more; copy or export it again, or remove it"
         )
+    if channels.shape[0] == 0:
+        raise AudioError(f"{path}: holds no sample; record it again, or remove it")
     if not np.isfinite(channels).all():
         raise AudioError(
             f"{path}: {int((~np.isfinite(channels)).any(axis=1).sum())} samples are NaN or "
@@ -82,6 +85,17 @@ def _lacks_bytes(libsndfile_log: str) -> bool:
         return False
     promised_bytes, found_bytes = int(chunk[1], 0), int(chunk[2])
     return found_bytes < promised_bytes < STREAMED_CHUNK_BYTES
+
+
+def _lacks_end_of_page(path: Path) -> bool:
+    """Whether an Ogg file (RFC 3533) ends within a page; libsndfile takes that for its end."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - OGG_MAX_PAGE_BYTES))
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    num_segments = page[26] if len(page) > 26 else 0
+    segments = page[27 : 27 + num_segments]
+    return not num_segments or len(page) < 27 + num_segments + sum(segments)
 
 
 def write_flac(path: Path, waveform: Waveform, *, comment: str) -> None:
