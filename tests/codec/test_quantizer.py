@@ -5,7 +5,11 @@ import torch
 from torch import Tensor
 
 from fishdvc.codec import Codec
-from fishdvc.codec.quantizer import FiniteScalarQuantizer, GroupedFiniteScalarQuantizer
+from fishdvc.codec.quantizer import (
+    DownsamplingQuantizer,
+    FiniteScalarQuantizer,
+    GroupedFiniteScalarQuantizer,
+)
 
 LEVELS = (8, 5, 5, 5)
 THRESHOLDS = (
@@ -109,3 +113,16 @@ def test_groups_do_not_see_each_other() -> None:
     assert torch.equal(before.codes[:, ::2], after.codes[:, ::2])
     assert not torch.equal(before.codes[:, 1], after.codes[:, 1])
     torch.testing.assert_close(grouped.decode(before.codes), before.latents)
+
+
+def test_upsampling_undoes_the_last_downsampling_first() -> None:
+    quantizer = DownsamplingQuantizer(
+        4, num_codebooks=2, levels=LEVELS, downsample_factors=(2, 3, 5)
+    )
+    assert quantizer.upsample is not None
+    assert [layer[0].stride for layer in quantizer.downsample] == [2, 3, 5]
+    assert [layer[0].stride for layer in quantizer.upsample] == [5, 3, 2]
+    features = torch.randn(1, 4, 2 * 30)
+    latents = quantizer.downsample(features)
+    assert latents.shape == (1, 4, 2)
+    assert quantizer.upsample(latents).shape == features.shape
