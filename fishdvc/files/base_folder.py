@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from fishdvc.errors import CheckpointError, list_problems
+
 MODEL_FILES = ("config.json", "model.pth", "tokenizer.tiktoken", "special_tokens.json")
 
 
@@ -12,3 +14,22 @@ def codec_config_beside(codec_checkpoint: Path) -> Path | None:
     """
     config = codec_checkpoint.with_suffix(".json")
     return config if config.is_file() else None
+
+
+def base_files(folder: Path, codec_checkpoint: str, *, todo: str) -> list[Path]:
+    """List the files of a base folder: the model's, the codec's weights, its JSON if there is one.
+
+    Args:
+        folder: The base.
+        codec_checkpoint: Name of the codec's weights in it.
+        todo: What a user may do about missing files, for the message.
+
+    Raises:
+        CheckpointError: Files are missing; all are named.
+    """
+    files = [folder / name for name in (*MODEL_FILES, codec_checkpoint)]
+    missing = [f"{path}: no such file" for path in files if not path.is_file()]
+    if missing:
+        raise CheckpointError(list_problems(f"{folder}: no base model; {todo}", missing))
+    codec_config = codec_config_beside(folder / codec_checkpoint)
+    return [*files, codec_config] if codec_config else files

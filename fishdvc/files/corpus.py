@@ -58,8 +58,14 @@ def find_clips(root: Path, text_extension: str) -> Corpus:
         text_extension: Suffix of transcripts, such as ``.lab``.
 
     Raises:
-        DatasetError: There is no such folder, or no audio and no transcript in it.
+        DatasetError: There is no such folder, or no audio and no transcript in it; or the
+            extension is none.
     """
+    if not text_extension.startswith("."):
+        raise DatasetError(
+            f"dataset.text_extension: must begin with a dot, got {text_extension!r}; "
+            f"did you mean '.{text_extension}'?"
+        )
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder; set dataset.path to your folder of speakers")
     audio, transcripts = defaultdict[str, list[Path]](list), dict[str, Path]()

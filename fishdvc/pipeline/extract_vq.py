@@ -2,6 +2,7 @@
 
 import functools
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import fishdvc.codec
 from fishdvc.audio import mel, waveform
 from fishdvc.audio.waveform import read_waveform
 from fishdvc.codec import Codec, load_codec
+from fishdvc.errors import AudioError, CheckpointError
 from fishdvc.files.base_folder import codec_config_beside
 from fishdvc.files.cache import (
     FileCache,
@@ -128,10 +130,15 @@ def extract_vq(
 
 
 def _encoder_key(codec_checkpoint: Path, config: Path | None) -> str:
+    for name, path in (("codec_checkpoint", codec_checkpoint), ("codec_config", config)):
+        if path and not path.is_file():
+            raise CheckpointError(
+                f"{path}: no such file; mend {name} in params.yaml, or run fetch_base again"
+            )
     return combined_key(
         content_hash(codec_checkpoint),
         content_hash(config) if config else None,
-        code_hash([fishdvc.codec, mel, waveform]),
+        code_hash([sys.modules[__name__], fishdvc.codec, mel, waveform]),
     )
 
 
@@ -145,14 +152,19 @@ def _clips_to_encode(
         destination = folder / f"{name}.npy"
         destination.parent.mkdir(parents=True, exist_ok=True)
         if not cache.fetch(key, destination):
-            duration_s = soundfile.info(clip).duration
+            try:
+                duration_s = soundfile.info(clip).duration
+            except soundfile.SoundFileError as error:
+                raise AudioError(
+                    f"{clip}: not readable as audio ({error}); run normalize again"
+                ) from error
             yield _Job(name=name, audio=clip, duration_s=duration_s, key=key)
 
 
 def _too_short(job: _Job, codec: Codec) -> bool:
     rate_hz = codec.config.sample_rate_hz
-    # Resampling rounds up to whole samples.
-    return math.ceil(job.duration_s * rate_hz) < codec.min_num_samples
+    # Resampling rounds up to whole samples, but not what float arithmetic leaves behind them.
+    return math.ceil(round(job.duration_s * rate_hz, 6)) < codec.min_num_samples
 
 
 def _encode_all(

@@ -19,8 +19,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from fishdvc.errors import CheckpointError, list_problems
-from fishdvc.files.base_folder import MODEL_FILES, codec_config_beside
+from fishdvc.errors import CheckpointError
+from fishdvc.files.base_folder import MODEL_FILES, base_files
 from fishdvc.files.cache import content_hash
 from fishdvc.files.outputs import fresh_folder
 from fishdvc.params import param
@@ -74,13 +74,8 @@ def fetch_base(params: BaseParams, *, base: Path) -> str:
 
 
 def _copy_files(source: Path, folder: Path, codec_checkpoint: str) -> None:
-    files = [source / name for name in (*MODEL_FILES, codec_checkpoint)]
-    missing = [f"{path}: no such file" for path in files if not path.is_file()]
-    if missing:
-        todo = "complete the folder, or set base.source to another"
-        raise CheckpointError(list_problems(f"{source}: no base model; {todo}", missing))
-    codec_config = codec_config_beside(source / codec_checkpoint)
-    for path in [*files, *([codec_config] if codec_config else [])]:
+    todo = "complete the folder, or set base.source to another"
+    for path in base_files(source, codec_checkpoint, todo=todo):
         shutil.copyfile(path, folder / path.name)
 
 

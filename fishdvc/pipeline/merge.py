@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fishdvc.errors import CheckpointError
-from fishdvc.files.base_folder import MODEL_FILES, codec_config_beside
+from fishdvc.files.base_folder import base_files
 from fishdvc.files.outputs import fresh_folder, write_metrics
 from fishdvc.lora import Adapter, merge_adapter, read_adapter, read_reference_adapter
 from fishdvc.lora.apply import applied_adapter
@@ -68,16 +68,16 @@ def merge(
             does not compute what the base with the adapter computes.
     """
     start_s = time.monotonic()
+    files = base_files(base, codec_checkpoint, todo="run fetch_base again")
     chosen, adapter = _chosen_adapter(params, lora_folder)
     with fresh_folder(merged) as folder:
         weights = merge_adapter(load_weights(base / "model.pth"), adapter)
         torch.save(weights, folder / "model.pth")
         if params.safetensors:
             save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-        codec_config = codec_config_beside(base / codec_checkpoint)
-        names = [name for name in (*MODEL_FILES, codec_checkpoint) if name != "model.pth"]
-        for path in [*(base / n for n in names), *([codec_config] if codec_config else [])]:
-            shutil.copyfile(path, folder / path.name)
+        for path in files:
+            if path.name != "model.pth":
+                shutil.copyfile(path, folder / path.name)
         error = _logit_error(base, folder, adapter)
         tolerance = LOGIT_TOLERANCE.get(weights["embeddings.weight"].dtype, 1e-4)
         if not error <= tolerance:

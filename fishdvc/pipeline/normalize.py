@@ -4,6 +4,7 @@ Starts without torch.
 """
 
 import functools
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +107,9 @@ def normalize(
             normalize_clip,
             folder=folder,
             params=params,
+            text_extension=dataset.text_extension,
             cache=project_cache("normalize"),
-            code=code_hash([waveform, loudness]),
+            code=code_hash([sys.modules[__name__], waveform, loudness]),
         )
         results = list(map_files(work, corpus.clips, workers=params.workers, label="normalize"))
         problems = [*corpus.problems, *(line for result in results for line in result.problems)]
@@ -136,7 +138,13 @@ def normalize(
 
 
 def normalize_clip(
-    clip: Clip, *, folder: Path, params: NormalizeParams, cache: FileCache, code: str
+    clip: Clip,
+    *,
+    folder: Path,
+    params: NormalizeParams,
+    text_extension: str,
+    cache: FileCache,
+    code: str,
 ) -> NormalizedClip:
     """Write one clip and its transcript below a folder, or say what is wrong with either."""
     audio = folder / f"{clip.name}.flac"
@@ -164,7 +172,7 @@ def normalize_clip(
         # A skipped clip leaves nothing behind.
         audio.unlink(missing_ok=True)
         return NormalizedClip(problems=tuple(problems))
-    (folder / f"{clip.name}{clip.transcript.suffix}").write_text(text, encoding="utf-8")
+    (folder / f"{clip.name}{text_extension}").write_text(text, encoding="utf-8")
     with soundfile.SoundFile(audio) as file:
         return NormalizedClip(
             duration_s=file.frames / file.samplerate,
