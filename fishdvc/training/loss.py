@@ -20,10 +20,12 @@ from torch.autograd.function import once_differentiable
 from fishdvc.model.dual_ar import DualAR, next_frames
 
 IGNORED_LABEL = -100
-_LOGITS_PER_CHUNK = 2**25
-"""Of the vocabulary head: 128 MB in float32, which take about three times that with gradients."""
-_FRAMES_PER_CHUNK = 128
-"""Of the fast transformer: enough rows for full speed, 0.4 GB in float32 at full size."""
+_LOGITS_PER_CHUNK = 2**24
+"""Of the vocabulary head: 64 MB in float32, and about ten times that with all that comes of it."""
+_FRAMES_PER_CHUNK_CPU = 64
+_FRAMES_PER_CHUNK_GPU = 1024
+"""Of the fast transformer, which keeps 5 MB per frame at full size in float32. 64 frames are rows
+enough for a CPU; on a GPU a chunk must outlast the launching of its kernels."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def dual_ar_loss(model: DualAR, inputs: Tensor, labels: Tensor) -> DualARLoss:
         hidden[frame_places],
         torch.stack((codes, code_labels), dim=2).flatten(0, 1)[frame_places],
         trained,
-        _FRAMES_PER_CHUNK,
+        _FRAMES_PER_CHUNK_GPU if hidden.is_cuda else _FRAMES_PER_CHUNK_CPU,
     )
 
     num_tokens = counts[:, 0].sum()

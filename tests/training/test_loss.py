@@ -29,7 +29,7 @@ def golden(assets: Path) -> dict[str, Tensor]:
 def _chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "small chunks":
         monkeypatch.setattr(loss_module, "_LOGITS_PER_CHUNK", 2063 * 10)
-        monkeypatch.setattr(loss_module, "_FRAMES_PER_CHUNK", 7)
+        monkeypatch.setattr(loss_module, "_FRAMES_PER_CHUNK_CPU", 7)
 
 
 @pytest.mark.usefixtures("_chunks")
