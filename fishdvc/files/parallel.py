@@ -63,7 +63,8 @@ def map_ahead(
 ) -> Iterator[Result]:
     """Yield ``function(item)`` in order while threads work on the next items.
 
-    At most ``threads`` results wait at any time, so memory does not grow with the number of items.
+    At most four results a thread wait at any time: memory does not grow with the number of items,
+    and one slow item does not hold up the others.
     """
     if threads < 1:
         yield from map(function, items)
@@ -71,7 +72,7 @@ def map_ahead(
     with ThreadPoolExecutor(threads) as pool:
         waiting = deque[Future[Result]]()
         for item in items:
-            if len(waiting) == threads:
+            if len(waiting) == 4 * threads:
                 yield waiting.popleft().result()
             waiting.append(pool.submit(function, item))
         while waiting:

@@ -18,7 +18,7 @@ import torchaudio.functional
 import fishdvc.codec
 from fishdvc.audio import mel, waveform
 from fishdvc.audio.waveform import read_waveform
-from fishdvc.codec import Codec, load_codec
+from fishdvc.codec import Codec, CodecConfig, load_codec
 from fishdvc.errors import AudioError, CheckpointError
 from fishdvc.files.base_folder import codec_config_beside
 from fishdvc.files.cache import (
@@ -29,7 +29,7 @@ from fishdvc.files.cache import (
     project_cache,
 )
 from fishdvc.files.outputs import fresh_folder, write_metrics
-from fishdvc.files.parallel import map_ahead, progress
+from fishdvc.files.parallel import map_ahead, num_workers, progress
 from fishdvc.files.problems import OnBadClip, settle_problems
 from fishdvc.params import param
 
@@ -43,9 +43,9 @@ class ExtractVqParams:
     codec_config: str | None = param(
         "JSON of the codec's shape; null means the one beside the codec's file, or the published."
     )
-    batch_size: int = param("Clips encoded at once, at most.", at_least=1)
-    max_batch_duration_s: float = param("Seconds of padded audio encoded at once.", above=0)
-    workers: int = param("Threads that read and resample audio ahead.", at_least=0)
+    workers: int = param(
+        "Clips encoded side by side, each on one core; 0 means one for each core.", at_least=0
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = param("Where the codec runs.")
 
 
@@ -75,7 +75,7 @@ def extract_vq(
     before by the same codec come from the cache; without new ones the codec is not loaded.
 
     Args:
-        params: Batches, threads, device.
+        params: Codec, workers, device.
         codec_checkpoint: The codec's weights.
         normalized: Folder of FLAC files.
         on_bad_clip: What to do about clips too short to make a frame.
@@ -91,12 +91,13 @@ def extract_vq(
         DatasetError: There are bad clips and they may not be skipped, or no clip is left.
     """
     start_s = time.monotonic()
-    config = Path(params.codec_config) if params.codec_config else None
-    config = config or codec_config_beside(codec_checkpoint)
+    config_file = Path(params.codec_config) if params.codec_config else None
+    config_file = config_file or codec_config_beside(codec_checkpoint)
+    encoder = _encoder_key(codec_checkpoint, config_file)
+    config = CodecConfig.read(config_file) if config_file else CodecConfig.firefly()
     cache = project_cache("extract_vq")
     with fresh_folder(codes) as folder:
         clips = sorted(normalized.rglob("*.flac"))
-        encoder = _encoder_key(codec_checkpoint, config)
         jobs = list(_clips_to_encode(clips, normalized, folder, encoder, cache))
         problems: list[_Job] = []
         if jobs:
@@ -105,7 +106,7 @@ def extract_vq(
             )
             problems = [job for job in jobs if _too_short(job, codec)]
             jobs = [job for job in jobs if not _too_short(job, codec)]
-            _encode_all(codec, jobs, folder, cache, params)
+            _encode_all(codec, jobs, folder, cache, params.workers)
         least_s = codec.min_num_samples / codec.config.sample_rate_hz if problems else 0.0
         problem_lines = [
             f"{job.audio}: {job.duration_s:.3f} s is too short to make a frame of codes "
@@ -120,7 +121,7 @@ def extract_vq(
             on_bad_clip=on_bad_clip,
             report=skipped,
         )
-        usage = _codebook_usage(folder)
+        usage = _codebook_usage(folder, config)
     write_metrics(metrics, {"num_clips": num_good, "num_skipped": len(problems), **usage})
     return (
         f"extract_vq: {num_good} clips, {usage['num_frames']} frames, "
@@ -168,74 +169,39 @@ def _too_short(job: _Job, codec: Codec) -> bool:
 
 
 def _encode_all(
-    codec: Codec, jobs: Sequence[_Job], folder: Path, cache: FileCache, params: ExtractVqParams
+    codec: Codec, jobs: Sequence[_Job], folder: Path, cache: FileCache, workers: int
 ) -> None:
-    batches = _batches(jobs, params.batch_size, params.max_batch_duration_s)
-    read = functools.partial(_read_batch, sample_rate_hz=codec.config.sample_rate_hz)
-    waiting = map_ahead(read, batches, threads=params.workers)
-    pairs = zip(batches, waiting, strict=True)
-    for batch, waveforms in progress(pairs, total=len(batches), label="extract_vq", unit="batch"):
-        for job, codes in zip(batch, encode_batch(codec, waveforms), strict=True):
-            destination = folder / f"{job.name}.npy"
-            np.save(destination, codes)
-            cache.store(job.key, destination)
+    """Encode clips side by side, each on one core: nothing is padded, no core waits for another."""
+    if codec.device.type == "cpu":
+        torch.set_num_threads(1)
+    encode = functools.partial(_encode_clip, codec=codec)
+    # The longest first: whatever is left at the end is short.
+    ordered = sorted(jobs, key=lambda job: (-job.duration_s, job.name))
+    results = map_ahead(encode, ordered, threads=num_workers(workers))
+    pairs = zip(ordered, results, strict=True)
+    for job, codes in progress(pairs, total=len(ordered), label="extract_vq"):
+        destination = folder / f"{job.name}.npy"
+        np.save(destination, codes)
+        cache.store(job.key, destination)
 
 
-def _batches(
-    jobs: Sequence[_Job], batch_size: int, max_batch_duration_s: float
-) -> list[list[_Job]]:
-    """Group clips of like length, the longest first: too large a batch shows itself at once."""
-    batches: list[list[_Job]] = []
-    for job in sorted(jobs, key=lambda job: (-job.duration_s, job.name)):
-        batch = batches[-1] if batches else []
-        padded_s = batch[0].duration_s * (len(batch) + 1) if batch else 0.0
-        if batch and len(batch) < batch_size and padded_s <= max_batch_duration_s:
-            batch.append(job)
-        else:
-            batches.append([job])
-    return batches
+def _encode_clip(job: _Job, *, codec: Codec) -> Codes:
+    recorded = read_waveform(job.audio)
+    samples = torchaudio.functional.resample(
+        torch.from_numpy(recorded.samples), recorded.sample_rate_hz, codec.config.sample_rate_hz
+    )
+    audio = samples[None].to(codec.device)
+    codes, _ = codec.encode(audio, torch.tensor([audio.shape[1]], device=codec.device))
+    return codes[0].cpu().numpy().astype(np.uint16)
 
 
-def _read_batch(batch: Sequence[_Job], *, sample_rate_hz: int) -> list[torch.Tensor]:
-    waveforms = []
-    for job in batch:
-        recorded = read_waveform(job.audio)
-        samples = torch.from_numpy(recorded.samples)
-        waveforms.append(
-            torchaudio.functional.resample(samples, recorded.sample_rate_hz, sample_rate_hz)
-        )
-    return waveforms
-
-
-def encode_batch(codec: Codec, waveforms: Sequence[torch.Tensor]) -> list[Codes]:
-    """Encode clips at once.
-
-    Args:
-        codec: The codec, on its device.
-        waveforms: Each ``(samples,)``, float32, at the codec's rate.
-
-    Returns:
-        Each clip's codes, ``(num_codebooks, frames)``.
-    """
-    device = next(codec.parameters()).device
-    num_samples = torch.tensor([len(samples) for samples in waveforms])
-    audio = torch.nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True)
-    codes, num_frames = codec.encode(audio.to(device), num_samples.to(device))
-    on_cpu = codes.cpu().numpy().astype(np.uint16)
-    return [rows[:, :frames] for rows, frames in zip(on_cpu, num_frames.tolist(), strict=True)]
-
-
-def _codebook_usage(folder: Path) -> dict[str, float | int]:
-    """Count frames and measure how much of the codebooks is used, in bits (log2 1000 = 9.97)."""
-    counts: npt.NDArray[np.int64] | None = None
-    num_frames = 0
+def _codebook_usage(folder: Path, config: CodecConfig) -> dict[str, float | int]:
+    """Count frames, and measure how much of the codebooks is used (log2 1000 = 9.97 bits)."""
+    counts = np.zeros((config.num_codebooks, config.codebook_size), dtype=np.int64)
     for path in sorted(folder.rglob("*.npy")):
-        codes = np.load(path)
-        found = np.stack([np.bincount(row, minlength=1 << 16) for row in codes])
-        counts = found if counts is None else counts + found
-        num_frames += codes.shape[1]
-    if counts is None:
-        return {"num_frames": 0, "mean_codebook_entropy_bits": 0.0}
+        for row, found in zip(counts, np.load(path), strict=True):
+            row += np.bincount(found, minlength=config.codebook_size)
+    num_frames = int(counts[0].sum())
     shares = counts / max(num_frames, 1)
     logs = np.log2(shares, where=shares > 0, out=np.zeros_like(shares))
     entropy_bits = -(shares * logs).sum(axis=1)
