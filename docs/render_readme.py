@@ -1,0 +1,74 @@
+"""Write the stage table and the graph of README.md: ``python docs/render_readme.py``."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PROJECT = Path(__file__).parents[1]
+
+
+def read_stages(pipeline: Path) -> dict[str, dict[str, Any]]:
+    """Read the stages of a dvc.yaml, with the paths of its ``vars`` filled in."""
+    text = pipeline.read_text(encoding="utf-8")
+    paths = yaml.safe_load(text)["vars"][0]["paths"]
+    filled = re.sub(r"\$\{paths\.(\w+)\}", lambda match: str(paths[match[1]]), text)
+    stages: dict[str, dict[str, Any]] = yaml.safe_load(filled)["stages"]
+    return stages
+
+
+def data_outs(stage: dict[str, Any]) -> list[str]:
+    """List the folders and files that a stage makes for others: no metrics, no reports."""
+    outs = [next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]]
+    return [
+        out for out in outs if not out.startswith(("data/metrics", "data/reports", "data/logs"))
+    ]
+
+
+def data_deps(stage: dict[str, Any]) -> list[str]:
+    """List what a stage reads, other than code."""
+    deps = [dep.replace("${dataset.path}", "dataset.path") for dep in stage["deps"]]
+    return [dep for dep in deps if not dep.startswith(("fishdvc", "stages"))]
+
+
+def stage_table(stages: dict[str, dict[str, Any]]) -> str:
+    """Render a Markdown table, a row for each stage."""
+    rows = ["| stage | what it does | reads | writes | params |", "|---|---|---|---|---|"]
+    for name, stage in stages.items():
+        cells = [data_deps(stage), data_outs(stage), stage["params"]]
+        listed = [" ".join(f"`{item}`" for item in cell) for cell in cells]
+        rows.append(f"| `{name}` | {stage['desc']} | {' | '.join(listed)} |")
+    return "\n".join(rows)
+
+
+def stage_graph(stages: dict[str, dict[str, Any]]) -> str:
+    """Render a Mermaid flow chart, an arrow for each output that another stage reads."""
+    makers = {out: name for name, stage in stages.items() for out in data_outs(stage)}
+    arrows = [
+        f"    {makers[dep]} -->|{Path(dep).name}| {name}"
+        for name, stage in stages.items()
+        for dep in data_deps(stage)
+        if dep in makers
+    ]
+    return "\n".join(["```mermaid", "flowchart LR", *arrows, "```"])
+
+
+def render(readme: str, stages: dict[str, dict[str, Any]]) -> str:
+    """Put the table and the graph between their markers."""
+    for marker, content in (("stages", stage_table(stages)), ("graph", stage_graph(stages))):
+        readme = re.sub(
+            rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)",
+            lambda match, content=content: f"{match[1]}{content}\n{match[2]}",
+            readme,
+            flags=re.DOTALL,
+        )
+    return readme
+
+
+if __name__ == "__main__":
+    page = PROJECT / "README.md"
+    page.write_text(
+        render(page.read_text(encoding="utf-8"), read_stages(PROJECT / "dvc.yaml")),
+        encoding="utf-8",
+    )

@@ -1,0 +1,86 @@
+"""README.md says what is so: its commands, parameters, files, stage table and graph."""
+
+import importlib.util
+import itertools
+import re
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[1]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+MAIN_COMMAND = "pip install -c constraints.txt -e . && dvc repro"
+TEST_COMMAND = "pip install -c constraints.txt -e '.[test]' && pytest"
+
+
+@pytest.fixture(scope="module")
+def renderer() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "render_readme", PROJECT / "docs/render_readme.py"
+    )
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_stage_table_and_graph_are_those_of_the_pipeline(renderer: ModuleType) -> None:
+    stages = renderer.read_stages(PROJECT / "dvc.yaml")
+    assert renderer.render(README, stages) == README, "run: python docs/render_readme.py"
+
+
+def test_graph_follows_the_stages_in_their_order(renderer: ModuleType) -> None:
+    graph = renderer.stage_graph(renderer.read_stages(PROJECT / "dvc.yaml"))
+    order = ["normalize", "extract_vq", "build_protos", "train_lora", "merge"]
+    for earlier, later in itertools.pairwise(order):
+        assert re.search(rf"^    {earlier} -->\|\w+\| {later}$", graph, re.MULTILINE)
+
+
+def test_the_two_commands_are_there_and_ci_runs_them() -> None:
+    lines = README.splitlines()
+    assert MAIN_COMMAND in lines
+    assert TEST_COMMAND in lines
+    ci = (PROJECT / ".ci/run").read_text()
+    assert "readme_command pytest" in ci
+    assert "readme_command 'dvc repro'" in ci
+
+
+def test_every_parameter_named_exists() -> None:
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    named = set(re.findall(rf"\b({'|'.join(params)})\.(\w+)", README))
+    suffixes = {"py", "md", "json", "txt", "yaml"}
+    unknown = [
+        f"{section}.{key}"
+        for section, key in named
+        if key not in suffixes and key not in params[section]
+    ]
+    assert len(named) > 10
+    assert not unknown
+
+
+def test_every_linked_or_listed_file_exists() -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    file_map = README.split("## Files")[1]
+    listed = re.findall(r"`([\w./]+/|[\w./]+\.(?:yaml|md|toml|txt))`", file_map)
+    assert links
+    assert listed
+    missing = [path for path in (*links, *listed) if not (PROJECT / path).exists()]
+    assert not missing
+
+
+def test_constraints_pin_every_requirement() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    required = {re.split("[>=<]", line)[0].lower() for line in wanted}
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (PROJECT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    assert {"torch", "dvc", "peft"} <= required
+    assert not {name for name in required if name.replace("_", "-") not in pinned}
