@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
+
+# Models here are so small that threads would only wait for each other.
+torch.set_num_threads(1)
 
 CODEC_NAME = "firefly-gan-vq-fsq-8x1024-21hz-generator"
 

@@ -41,6 +41,8 @@ class SentenceDataModule(lightning.LightningDataModule):
         codebook_size: Codes must be below it.
         batch_size: Most sequences of a batch, on each device.
         max_length: Most tokens of a sequence.
+        accumulate_grad_batches: Batches to an optimizer step. An epoch has whole steps only, for
+            Lightning would end it with a smaller one, and count validations out of step.
         seed: Of all draws; non-negative.
         num_workers: Processes that make batches; 0 is enough for most, since a batch takes
             about a millisecond.
@@ -56,6 +58,7 @@ class SentenceDataModule(lightning.LightningDataModule):
         codebook_size: int,
         batch_size: int,
         max_length: int,
+        accumulate_grad_batches: int = 1,
         seed: int,
         num_workers: int,
     ) -> None:
@@ -67,6 +70,7 @@ class SentenceDataModule(lightning.LightningDataModule):
         self.codebook_size = codebook_size
         self.batch_size = batch_size
         self.max_length = max_length
+        self.accumulate_grad_batches = accumulate_grad_batches
         self.seed = seed
         self.num_workers = num_workers
 
@@ -189,11 +193,20 @@ class SentenceDataModule(lightning.LightningDataModule):
             seed=self.seed,
             epoch=epoch,
         ).sequences
+        # The batches of one optimizer step are shared out like those of one step of more ranks.
+        accumulated = self.accumulate_grad_batches
         plan = plan_batches(
             [sum(sentences.num_tokens[i] for i in sequence) for sequence in sequences],
             batch_size=self.batch_size,
-            num_ranks=num_ranks,
+            num_ranks=num_ranks * accumulated,
             seed=self.seed,
             epoch=epoch,
         )
-        return [[[sequences[i] for i in batch] for batch in batches] for batches in plan]
+        return [
+            [
+                [sequences[i] for i in batch]
+                for step in zip(*plan[first : first + accumulated], strict=True)
+                for batch in step
+            ]
+            for first in range(0, len(plan), accumulated)
+        ]

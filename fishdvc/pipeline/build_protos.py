@@ -222,7 +222,7 @@ def _read_codes_shape(model_config: Path) -> CodesShape:
         return CodesShape(
             num_codebooks=config["num_codebooks"], codebook_size=config["codebook_size"]
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{model_config}: not readable as a model's configuration ({error!r}); "
             "fetch the base again"

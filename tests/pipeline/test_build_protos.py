@@ -1,0 +1,204 @@
+"""build_protos: equal bytes for equal input, a fair split, and no code that does not fit."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fishdvc.dataset import read_shard
+from fishdvc.errors import CheckpointError, DatasetError
+from fishdvc.pipeline.build_protos import build_protos, hold_out
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def run(shipped: Any, base_folder: Path) -> Any:
+    def run(*, on_bad_clip: str = "fail", config: Path | None = None, **changes: Any) -> str:
+        return build_protos(
+            shipped("build_protos", **changes),
+            model_config=config or base_folder / "config.json",
+            normalized=Path("normalized"),
+            codes=Path("codes"),
+            text_extension=".lab",
+            on_bad_clip=on_bad_clip,  # type: ignore[arg-type]
+            protos=Path("protos"),
+            skipped=Path("skipped.txt"),
+            metrics=Path("metrics.json"),
+        )
+
+    return run
+
+
+def add(name: str, text: str = "Hello.", codes: np.ndarray | None = None) -> None:
+    transcript, file = Path(f"normalized/{name}.lab"), Path(f"codes/{name}.npy")
+    transcript.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    transcript.write_text(text, encoding="utf-8")
+    np.save(file, RNG.integers(0, 1000, (8, 6)).astype(np.uint16) if codes is None else codes)
+
+
+@pytest.fixture
+def _clips() -> None:
+    for i in range(7):
+        add(f"ann/{i}.5", f"Sentence {i}.")
+    for i in range(3):
+        add(f"more/bob/{i}", f"Satz {i}.")
+
+
+def contents() -> dict[str, bytes]:
+    folder = Path("protos")
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
+
+
+@pytest.mark.usefixtures("_clips")
+def test_shards_hold_every_clip_once_in_order_with_its_codes(run: Any) -> None:
+    add("ann/9.5", "<laugh> Two {cough}\n lines. ")
+    summary = run(val_fraction=0.25)
+    assert summary.startswith("build_protos: 8 clips to train on, 3 held out, 2 shards, 0 skipped")
+    seen = []
+    for split, count in (("train", 8), ("val", 3)):
+        groups = list(read_shard(Path("protos") / split / "00000000.protos"))
+        lists = json.loads((Path("protos") / split / "clips.json").read_text())
+        assert [group.name for group in groups] == list(lists) == ["ann", "bob"]
+        assert {group.source for group in groups} == {"folder"}
+        clips = [clip for group in groups for clip in lists[group.name]]
+        assert len(clips) == count
+        assert clips == sorted(clips)
+        sentences = [sentence for group in groups for sentence in group.sentences]
+        for clip, sentence in zip(clips, sentences, strict=True):
+            np.testing.assert_array_equal(sentence.codes, np.load(f"codes/{clip}.npy"))
+            text = Path(f"normalized/{clip}.lab").read_text()
+            assert sentence.texts == (" Two lines. " if clip == "ann/9.5" else text,)
+        seen += clips
+    assert sorted(seen) == sorted(
+        [f"ann/{i}.5" for i in (*range(7), 9)] + [f"more/bob/{i}" for i in range(3)]
+    )
+    assert json.loads(Path("metrics.json").read_text()) == {
+        "num_train_clips": 8,
+        "num_val_clips": 3,
+        "num_skipped": 0,
+    }
+
+
+@pytest.mark.usefixtures("_clips")
+def test_equal_input_gives_equal_bytes_and_old_shards_go(run: Any) -> None:
+    run(workers=0)
+    first = contents()
+    run(workers=4)
+    assert contents() == first
+    run(shard_size_mb=1e-6)
+    assert "train/00000001.protos" in contents()
+    run()
+    assert contents() == first
+    run(seed=43)
+    assert contents() != first
+
+
+@pytest.mark.usefixtures("_clips")
+def test_codes_that_do_not_fit_the_model_are_all_named(run: Any) -> None:
+    run()
+    before = contents()
+    add("ann/0.5", codes=np.zeros((7, 4), np.uint16))
+    add("ann/1.5", codes=np.zeros((8, 0), np.uint16))
+    add("ann/2.5", codes=np.zeros(8, np.uint16))
+    add("ann/3.5", codes=np.full((8, 4), 1024, np.uint16))
+    add("ann/4.5", codes=np.full((8, 4), -1, np.int64))
+    add("ann/5.5", codes=np.zeros((8, 4), np.float32))
+    Path("codes/ann/6.5.npy").write_bytes(b"\x93NUMPY\x01\0")
+    Path("codes/more/bob/0.npy").unlink()
+    Path("normalized/more/bob/1.lab").unlink()
+    with pytest.raises(DatasetError) as caught:
+        run()
+    message = str(caught.value)
+    assert "build_protos: mend these" in message
+    assert "(9 problems):" in message
+    for problem in (
+        "normalized/more/bob/0.lab: no codes codes/more/bob/0.npy",
+        "codes/more/bob/1.npy: no transcript in normalized",
+        "codes/ann/0.5.npy: codes must have the shape (8, frames), got (7, 4)",
+        "codes/ann/1.5.npy: codes must have the shape (8, frames), got (8, 0)",
+        "codes/ann/2.5.npy: codes must have the shape (8, frames), got (8,)",
+        "codes/ann/3.5.npy: codes must lie in 0..1023, got 1024..1024",
+        "codes/ann/4.5.npy: codes must lie in 0..1023, got -1..-1",
+        "codes/ann/5.5.npy: codes must be whole numbers, got float32",
+        "codes/ann/6.5.npy: not readable as codes",
+    ):
+        assert problem in message
+    assert message.count("delete it and the cache folder, then run extract_vq again") == 7
+    assert contents() == before
+
+    add("ann/7.5")
+    add("ann/8.5")
+    assert "2 clips to train on, 1 held out" in (summary := run(on_bad_clip="skip"))
+    assert "9 skipped" in summary
+    assert len(Path("skipped.txt").read_text().splitlines()) == 10
+
+
+@pytest.mark.usefixtures("_clips")
+def test_pickled_codes_are_never_unpickled(run: Any) -> None:
+    np.save("codes/ann/0.5.npy", np.array([{"a": 1}], dtype=object))
+    with pytest.raises(DatasetError, match=r"codes/ann/0\.5\.npy: not readable as codes"):
+        run()
+
+
+@pytest.mark.usefixtures("_clips")
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"num_codebooks": 8}'])
+def test_a_base_without_a_usable_configuration_is_named(run: Any, content: str | None) -> None:
+    config = Path("config.json")
+    if content is not None:
+        config.write_text(content)
+    with pytest.raises(CheckpointError, match=r"config\.json: not readable as .*; fetch the base"):
+        run(config=config)
+
+
+def test_no_clip_at_all_is_no_success(run: Any) -> None:
+    Path("normalized").mkdir()
+    Path("codes").mkdir()
+    with pytest.raises(DatasetError, match="no clip is left"):
+        run()
+
+
+def speakers_of(counts: dict[str, int]) -> list[str]:
+    return [f"{name}/{i}" for name, count in counts.items() for i in range(count)]
+
+
+COUNTS = {"ann": 100, "bob": 5, "carl": 4, "more/dora": 33, "eve": 1}
+
+
+@pytest.mark.parametrize("val_fraction", [0.01, 0.1, 0.25, 0.5])
+@pytest.mark.parametrize("seed", range(5))
+def test_each_speaker_s_share_is_held_out(val_fraction: float, seed: int) -> None:
+    held_out = hold_out(speakers_of(COUNTS), val_fraction=val_fraction, seed=seed)
+    found = Counter(Path(name).parent.as_posix() for name in held_out)
+    for speaker, count in COUNTS.items():
+        least = 1 if count >= 5 else 0
+        assert found[speaker] == max(least, round(val_fraction * count))
+        assert found[speaker] < count
+
+
+def test_another_seed_is_another_choice_and_the_same_the_same() -> None:
+    names = speakers_of(COUNTS)
+    choices = {hold_out(names, val_fraction=0.1, seed=seed) for seed in range(10)}
+    assert len(choices) == 10
+    assert hold_out(names[::-1], val_fraction=0.1, seed=3) in choices
+
+
+def test_adding_a_clip_moves_at_most_one_other() -> None:
+    for seed in range(40):
+        names = speakers_of({"ann": 20 + seed})
+        before = hold_out(names, val_fraction=0.1, seed=seed)
+        after = hold_out([*names, "ann/new"], val_fraction=0.1, seed=seed)
+        assert len((before ^ after) - {"ann/new"}) <= 1
+        assert not {name for name in before ^ after if not name.startswith("ann/")}
+
+
+def test_the_whole_of_a_small_corpus_is_never_held_out() -> None:
+    for counts in ({"ann": 2}, {"ann": 1, "bob": 1}, {"ann": 4}, {"ann": 1, "bob": 1, "eve": 2}):
+        held_out = hold_out(speakers_of(counts), val_fraction=0.1, seed=0)
+        assert len(held_out) == 1
+        with pytest.raises(DatasetError, match="a single clip cannot be"):
+            hold_out(["ann/1"], val_fraction=0.1, seed=0)
