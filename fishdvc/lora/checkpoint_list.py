@@ -30,9 +30,12 @@ class Checkpoint:
 
 
 def write_checkpoints(folder: Path, checkpoints: Sequence[Checkpoint]) -> None:
-    """Write the list beside the adapters."""
+    """Write the list beside the adapters, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
     entries = [asdict(checkpoint) for checkpoint in checkpoints]
-    (folder / CHECKPOINT_LIST).write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+    partial = folder / f".{CHECKPOINT_LIST}.partial"
+    partial.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+    partial.replace(folder / CHECKPOINT_LIST)
 
 
 def read_checkpoints(folder: Path) -> list[Checkpoint]:

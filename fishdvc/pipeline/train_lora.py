@@ -1,5 +1,6 @@
 """Stage ``train_lora``: train adapters on the shards, validating on held-out clips only."""
 
+import shutil
 import time
 import warnings
 from dataclasses import dataclass
@@ -8,18 +9,25 @@ from typing import Literal
 
 import torch
 from lightning.pytorch import seed_everything
+from peft import PeftModel
 
+import fishdvc.dataset
+import fishdvc.lora
+import fishdvc.model
+import fishdvc.training
 from fishdvc.dataset.datamodule import SentenceDataModule
 from fishdvc.errors import ParamsError
+from fishdvc.files.cache import code_hash, combined_key, content_hash, project_cache
 from fishdvc.files.outputs import fresh_folder, write_metrics
 from fishdvc.files.problems import write_report
-from fishdvc.lora import add_adapter
+from fishdvc.lora import add_adapter, load_adapter
 from fishdvc.model import DualAR, load_dual_ar
 from fishdvc.params import param
 from fishdvc.text import load_tokenizer
 from fishdvc.training.checkpoints import AdapterCheckpoints
 from fishdvc.training.curves import Curves
 from fishdvc.training.module import AdapterTraining
+from fishdvc.training.resume import ResumePoints
 from fishdvc.training.trainer import LoggerName, build_loggers, build_trainer
 
 
@@ -39,6 +47,9 @@ class LoraParams:
 class TrainLoraParams:
     """Section ``train_lora`` of params.yaml."""
 
+    init_from: str | None = param(
+        "Folder of an earlier adapter to start from, which then has its own r, alpha and targets."
+    )
     max_steps: int = param("Optimizer steps in all.", at_least=1)
     learning_rate: float = param("Of AdamW, after the warm-up.", above=0)
     warmup_steps: int = param("Optimizer steps until the full learning rate.", at_least=0)
@@ -107,47 +118,55 @@ def train_lora(
     data.setup()
     lines = _too_long(data)
     write_report(too_long, f"train_lora: {len(lines)} clips longer than max_length", lines)
-    adapted = add_adapter(
-        model,
-        r=lora.r,
-        alpha=lora.alpha,
-        dropout=lora.dropout,
-        targets=lora.targets,
-        use_rslora=lora.use_rslora,
-        use_dora=lora.use_dora,
-    )
+    adapted = _adapted(model, lora, params.init_from)
     module = AdapterTraining(
         adapted,
         learning_rate=params.learning_rate,
         warmup_steps=params.warmup_steps,
         weight_decay=params.weight_decay,
+        seed=params.seed,
     )
-    with fresh_folder(lora_folder) as folder, warnings.catch_warnings():
+    # Outside of the outputs, which DVC empties first: what an interrupted run has done is there.
+    work = project_cache("train_lora").folder / _run_key(lora, params, base, protos)
+    points = ResumePoints(
+        work / "points", work / "curves", every_steps=params.checkpoint_every_steps
+    )
+    resume_from = points.restore()
+    start = resume_from.parent.name if resume_from else "step_000000000"
+    checkpoints = AdapterCheckpoints(
+        adapted, work / "lora", every_steps=params.checkpoint_every_steps
+    )
+    trainer = build_trainer(
+        max_steps=params.max_steps,
+        val_every_steps=params.val_every_steps,
+        accumulate_grad_batches=params.accumulate_grad_batches,
+        gradient_clip_norm=params.gradient_clip_norm,
+        accelerator=params.accelerator,
+        devices=params.devices,
+        num_nodes=params.num_nodes,
+        strategy=params.strategy,
+        process_group_backend=params.process_group_backend,
+        precision="bf16-mixed" if params.precision == "bf16-mixed" else "32-true",
+        loggers=build_loggers(work / "logs" / f"from_{start}", params.logger),
+        callbacks=[Curves(work / "curves", resume=resume_from is not None), checkpoints, points],
+    )
+    print(_plan(adapted, data, params, trainer.world_size, resume_from), flush=True)
+    with warnings.catch_warnings():
         # A batch takes a millisecond to make; and Lightning's own use of torch is not ours to mend.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-        logs.mkdir(parents=True, exist_ok=True)
-        checkpoints = AdapterCheckpoints(adapted, folder, every_steps=params.checkpoint_every_steps)
-        trainer = build_trainer(
-            max_steps=params.max_steps,
-            val_every_steps=params.val_every_steps,
-            accumulate_grad_batches=params.accumulate_grad_batches,
-            gradient_clip_norm=params.gradient_clip_norm,
-            accelerator=params.accelerator,
-            devices=params.devices,
-            num_nodes=params.num_nodes,
-            strategy=params.strategy,
-            process_group_backend=params.process_group_backend,
-            precision="bf16-mixed" if params.precision == "bf16-mixed" else "32-true",
-            loggers=build_loggers(logs, params.logger),
-            callbacks=[Curves(curves), checkpoints],
-        )
-        print(_plan(adapted, data, params, trainer.world_size), flush=True)
-        trainer.validate(module, data, verbose=False)
+        if resume_from is None:
+            trainer.validate(module, data, verbose=False)
         module.train()
-        trainer.fit(module, data)
+        trainer.fit(module, data, ckpt_path=resume_from)
         if params.max_steps % params.val_every_steps:
             trainer.validate(module, data, verbose=False)
+    if trainer.is_global_zero:
+        for done, out in (("lora", lora_folder), ("curves", curves), ("logs", logs)):
+            with fresh_folder(out) as folder:
+                if (work / done).exists():
+                    shutil.copytree(work / done, folder, dirs_exist_ok=True)
+        shutil.rmtree(work)
     base_loss = checkpoints.checkpoints[0].val_loss
     best = min(checkpoints.checkpoints[1:], key=lambda checkpoint: checkpoint.val_loss)
     num_seen = data.num_sentences_seen(module.num_batches, trainer.world_size)
@@ -182,6 +201,29 @@ def _check_intervals(params: TrainLoraParams) -> None:
         )
 
 
+def _adapted(model: DualAR, lora: LoraParams, init_from: str | None) -> PeftModel:
+    if init_from is not None:
+        return load_adapter(model, init_from, trainable=True)
+    return add_adapter(
+        model,
+        r=lora.r,
+        alpha=lora.alpha,
+        dropout=lora.dropout,
+        targets=lora.targets,
+        use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
+    )
+
+
+def _run_key(lora: LoraParams, params: TrainLoraParams, base: Path, protos: Path) -> str:
+    """Tell runs apart: only one with the same params, data and code is gone on with."""
+    files = [base / "config.json", base / "model.pth", *sorted(protos.rglob("*.protos"))]
+    if params.init_from is not None:
+        files += sorted(Path(params.init_from).glob("adapter_*"))
+    code = code_hash([fishdvc.dataset, fishdvc.lora, fishdvc.model, fishdvc.training])
+    return combined_key(lora, params, [content_hash(file) for file in files], code)[:16]
+
+
 def _base_dtype(params: TrainLoraParams) -> torch.dtype:
     on_cuda = params.accelerator in ("auto", "cuda") and torch.cuda.is_available()
     auto = params.precision == "auto" and on_cuda and torch.cuda.is_bf16_supported()
@@ -199,6 +241,7 @@ def _data_module(
         codebook_size=model.config.codebook_size,
         batch_size=params.batch_size,
         max_length=params.max_length,
+        accumulate_grad_batches=params.accumulate_grad_batches,
         seed=params.seed,
         num_workers=params.workers,
     )
@@ -209,16 +252,21 @@ def _too_long(data: SentenceDataModule) -> tuple[str, ...]:
 
 
 def _plan(
-    model: torch.nn.Module, data: SentenceDataModule, params: TrainLoraParams, num_ranks: int
+    model: torch.nn.Module,
+    data: SentenceDataModule,
+    params: TrainLoraParams,
+    num_ranks: int,
+    resume_from: Path | None,
 ) -> str:
     """Say what was loaded, what is trained, and how long."""
     parameters = list(model.parameters())
     total_m = sum(parameter.numel() for parameter in parameters) / 1e6
     trained_m = sum(p.numel() for p in parameters if p.requires_grad) / 1e6
     num_batches = data.num_train_batches(0, num_ranks)
+    start = f"; goes on from {resume_from.parent.name}" if resume_from else ""
     epochs = params.max_steps * params.accumulate_grad_batches / num_batches
     return (
         f"train_lora: {total_m:.1f} M parameters, {trained_m:.2f} M of them in adapters; "
         f"{data.num_train_sentences} sentences, {data.num_train_tokens} tokens; "
-        f"{params.max_steps} steps are about {epochs:.1f} epochs"
+        f"{params.max_steps} steps are about {epochs:.1f} epochs{start}"
     )

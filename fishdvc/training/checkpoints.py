@@ -6,7 +6,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from peft import PeftModel
 
 from fishdvc.lora import save_adapter
-from fishdvc.lora.checkpoint_list import Checkpoint, write_checkpoints
+from fishdvc.lora.checkpoint_list import (
+    CHECKPOINT_LIST,
+    Checkpoint,
+    read_checkpoints,
+    write_checkpoints,
+)
 
 
 class AdapterCheckpoints(Callback):
@@ -14,7 +19,8 @@ class AdapterCheckpoints(Callback):
 
     Args:
         adapted: The model that is trained.
-        folder: Where ``step_000000010/`` and the list of all go.
+        folder: Where ``step_000000010/`` and the list of all go; those of an interrupted run may
+            be there.
         every_steps: Optimizer steps between two; a multiple of the validation interval.
     """
 
@@ -22,7 +28,8 @@ class AdapterCheckpoints(Callback):
         self.adapted = adapted
         self.folder = folder
         self.every_steps = every_steps
-        self.checkpoints: list[Checkpoint] = []
+        there = (folder / CHECKPOINT_LIST).exists()
+        self.checkpoints: list[Checkpoint] = read_checkpoints(folder) if there else []
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Save, if it is time to; step 0 is the base, whose loss is kept for comparison."""

@@ -16,18 +16,21 @@ class Curves(Callback):
     """Log ``train/*`` after every optimizer step and ``val/*`` after every validation.
 
     Args:
-        folder: Where ``metrics.json`` (the last values) and ``plots/metrics/**.tsv`` go; emptied.
+        folder: Where ``metrics.json`` (the last values) and ``plots/metrics/**.tsv`` go.
+        resume: Whether to add to what is there; otherwise it is emptied.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, resume: bool = False) -> None:
         self.folder = folder
+        self.resume = resume
         self.live: Live | None = None
+        self._last_step = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
         """Open DVCLive, once, on the first process."""
         if self.live is None and trainer.is_global_zero:
             # By default it would save an experiment of its own and rewrite dvc.yaml.
-            self.live = Live(str(self.folder), save_dvc_exp=False, dvcyaml=None)
+            self.live = Live(str(self.folder), resume=self.resume, save_dvc_exp=False, dvcyaml=None)
 
     def on_train_batch_end(
         self,
@@ -38,7 +41,7 @@ class Curves(Callback):
         batch_idx: int,  # noqa: ARG002
     ) -> None:
         """Log the step that the batch completed, if it did."""
-        if self.live and trainer.global_step > self.live.step:
+        if self.live and trainer.global_step > self._last_step:
             self._log(trainer, "train/")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
@@ -48,7 +51,7 @@ class Curves(Callback):
     def _log(self, trainer: Trainer, prefix: str) -> None:
         if self.live is None:
             return
-        self.live.step = trainer.global_step
+        self.live.step = self._last_step = trainer.global_step
         for name, value in trainer.callback_metrics.items():
             if name.startswith(prefix):
                 self.live.log_metric(name, value.item() if isinstance(value, Tensor) else value)

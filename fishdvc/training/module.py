@@ -6,6 +6,7 @@ Knows a model with adapters, not where its data come from or its checkpoints go.
 import time
 from typing import Any, cast
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -31,19 +32,30 @@ class AdapterTraining(LightningModule):
         learning_rate: Of AdamW, after the warm-up.
         warmup_steps: Optimizer steps until the full learning rate.
         weight_decay: Of AdamW.
+        seed: Dropout in batch ``i`` follows from seed, ``i`` and the process alone, so that a run
+            that was interrupted goes on as it would have.
 
     Attributes:
         num_batches: Batches trained on so far, on this process.
     """
 
     def __init__(
-        self, model: PeftModel, *, learning_rate: float, warmup_steps: int, weight_decay: float
+        self,
+        model: PeftModel,
+        *,
+        learning_rate: float,
+        warmup_steps: int,
+        weight_decay: float,
+        seed: int,
     ) -> None:
         super().__init__()
+        # A checkpoint holds the adapter only.
+        self.strict_loading = False
         self.model = model
         self.learning_rate = learning_rate
         self.warmup_steps = warmup_steps
         self.weight_decay = weight_decay
+        self.seed = seed
         self.num_batches = 0
         self._step_start_s = time.monotonic()
         self._step_tokens = 0
@@ -65,6 +77,22 @@ class AdapterTraining(LightningModule):
         )
         schedule = constant_after_warmup(optimizer, self.warmup_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the frozen base out, and count the batches."""
+        trained = {name for name, p in self.named_parameters() if p.requires_grad}
+        weights = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: weights[name] for name in weights if name in trained}
+        checkpoint["num_batches"] = self.num_batches
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting the batches."""
+        self.num_batches = checkpoint["num_batches"]
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Seed what this batch draws."""
+        place = np.random.SeedSequence((self.seed, self.num_batches, self.global_rank))
+        torch.manual_seed(int(place.generate_state(1, np.uint64)[0] >> 1))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Return the loss of a batch, and log it with its parts."""
