@@ -1,0 +1,240 @@
+"""merge: the adapter that was asked for, in a folder that loads, or nothing at all."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import fishdvc.pipeline.merge as stage
+from fishdvc.codec import load_codec
+from fishdvc.errors import CheckpointError
+from fishdvc.files.cache import content_hash
+from fishdvc.lora import add_adapter, save_adapter
+from fishdvc.lora.checkpoint_list import Checkpoint, write_checkpoints
+from fishdvc.model import load_dual_ar, load_weights
+from fishdvc.pipeline.merge import merge
+from fishdvc.text import load_tokenizer
+
+LOSSES = {0: 9.0, 10: 5.01, 20: 5.0, 30: 5.5}
+MERGED = Path("merged")
+
+
+def add_adapters(base: Path, folder: Path, *, zero: bool = False, **lora: Any) -> None:
+    """Write adapters of steps 10, 20 and 30, each different, and their list."""
+    torch.manual_seed(0)
+    adapted = add_adapter(load_dual_ar(base), **{"r": 4, "alpha": 8, "dropout": 0.0, **lora})
+    entries = []
+    for step, val_loss in LOSSES.items():
+        name = f"step_{step:09d}" if step else None
+        entries.append(Checkpoint(step=step, val_loss=val_loss, folder=name))
+        if name is None:
+            continue
+        with torch.no_grad():
+            for key, parameter in adapted.named_parameters():
+                if "lora_" in key and not zero:
+                    parameter.add_(0.02 * torch.randn_like(parameter))
+        save_adapter(adapted, folder / name)
+    write_checkpoints(folder, entries)
+
+
+@pytest.fixture(scope="module")
+def adapters(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lora")
+    add_adapters(base_folder, folder)
+    return folder
+
+
+@pytest.fixture
+def run(shipped: Any, base_folder: Path, adapters: Path) -> Any:
+    def run(*, base: Path = base_folder, lora: Path = adapters, **changes: Any) -> str:
+        return merge(
+            shipped("merge", **changes),
+            base=base,
+            codec_checkpoint=next(base_folder.glob("firefly*.pth")).name,
+            lora_folder=lora,
+            merged=MERGED,
+            metrics=Path("metrics.json"),
+        )
+
+    return run
+
+
+def converted(base: Path, folder: Path, dtype: torch.dtype) -> tuple[Path, dict[str, Tensor]]:
+    """Copy a base with its weights in another type."""
+    shutil.copytree(base, folder)
+    weights = {key: t.to(dtype) for key, t in load_weights(base / "model.pth").items()}
+    torch.save(weights, folder / "model.pth")
+    return folder, weights
+
+
+def logits(model: Any) -> Tensor:
+    torch.manual_seed(1)
+    inputs = torch.randint(1, 1000, (1, 9, 7))
+    output = model(inputs, torch.zeros(1, 7, dtype=torch.bool))
+    return torch.cat([output.token_logits.flatten(), output.codebook_logits.flatten()])
+
+
+@pytest.mark.parametrize(
+    ("choice", "tolerance", "step"),
+    [
+        ("last", 0.0, 30),
+        ("best_val_loss", 0.5, 20),
+        ("earliest_within_tolerance", 0.001, 20),
+        ("earliest_within_tolerance", 0.01, 10),
+        ("step_000000010", 0.0, 10),
+    ],
+)
+def test_the_choice_is_merged_and_computes_what_base_and_adapter_compute(
+    choice: str, tolerance: float, step: int, run: Any, base_folder: Path, adapters: Path
+) -> None:
+    from fishdvc.lora import load_adapter
+
+    summary = run(checkpoint=choice, tolerance=tolerance)
+    assert summary.startswith(f"merge: step_{step:09d} into ")
+    adapted = load_adapter(load_dual_ar(base_folder), adapters / f"step_{step:09d}").eval()
+    merged = load_dual_ar(MERGED)
+    with torch.inference_mode():
+        torch.testing.assert_close(logits(merged), logits(adapted), rtol=1e-4, atol=1e-4)
+        assert (logits(merged) - logits(load_dual_ar(base_folder))).abs().max() > 1e-2
+    figures = json.loads(Path("metrics.json").read_text())
+    assert figures == {"merged_step": step, "merged_val_loss": LOSSES[step]}
+
+
+def test_the_folder_is_a_whole_base(run: Any, base_folder: Path) -> None:
+    run()
+    assert {p.name for p in MERGED.iterdir()} == {p.name for p in base_folder.iterdir()}
+    for path in base_folder.iterdir():
+        if path.name != "model.pth":
+            assert content_hash(MERGED / path.name) == content_hash(path)
+    base, merged = load_weights(base_folder / "model.pth"), load_weights(MERGED / "model.pth")
+    assert list(merged) == list(base)
+    assert {k: (t.shape, t.dtype) for k, t in merged.items()} == {
+        k: (t.shape, t.dtype) for k, t in base.items()
+    }
+    assert type(torch.load(MERGED / "model.pth", weights_only=True)) is dict
+    load_tokenizer(MERGED)
+    load_codec(next(MERGED.glob("firefly*.pth")), next(MERGED.glob("firefly*.json")))
+
+
+def test_safetensors_hold_the_same_weights(run: Any) -> None:
+    run(safetensors=True)
+    expected = load_weights(MERGED / "model.pth")
+    found = load_file(MERGED / "model.safetensors")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], tensor) for key, tensor in expected.items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("use_dora", [False, True])
+def test_a_zero_adapter_gives_back_the_base_bit_for_bit(
+    dtype: torch.dtype, use_dora: bool, run: Any, base_folder: Path, work: Path
+) -> None:
+    base, weights = converted(base_folder, work / "base", dtype)
+    add_adapters(base, work / "lora", zero=True, use_dora=use_dora)
+    run(base=base, lora=work / "lora")
+    merged = load_weights(MERGED / "model.pth")
+    for key, tensor in weights.items():
+        if use_dora:
+            # DoRA divides by norms that it multiplied with: the last bit may differ.
+            torch.testing.assert_close(merged[key], tensor)
+        else:
+            assert torch.equal(merged[key], tensor)
+            assert merged[key].dtype == dtype
+
+
+def test_a_bfloat16_base_stays_one(run: Any, base_folder: Path, work: Path) -> None:
+    base, weights = converted(base_folder, work / "base", torch.bfloat16)
+    run(base=base)
+    merged = load_weights(MERGED / "model.pth")
+    assert {tensor.dtype for tensor in merged.values()} == {torch.bfloat16}
+    assert not torch.equal(merged["output.weight"], weights["output.weight"])
+
+
+def test_a_reference_checkpoint_is_merged_as_the_reference_does(run: Any, assets: Path) -> None:
+    checkpoint = assets / "text2semantic/reference_lora_step_000000010.ckpt"
+    summary = run(checkpoint=str(checkpoint), reference_alpha=8.0, lora=Path("none"))
+    assert summary.startswith(f"merge: {checkpoint.name} into ")
+    merged = load_weights(MERGED / "model.pth")
+    for key, expected in load_file(assets / "text2semantic/merged.safetensors").items():
+        torch.testing.assert_close(merged[key], expected, rtol=0, atol=1e-6)
+    assert Path("metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"checkpoint": "step_40"}, r"no 'step_40'; choose last, .*step_000000010, step_000000020"),
+        ({"checkpoint": "best"}, "no 'best'; choose last, best_val_loss"),
+        ({"checkpoint": "no.ckpt"}, r"no\.ckpt: a checkpoint saved by torch\.save expected"),
+        (
+            {"lora": Path("none")},
+            r"none/checkpoints\.json: not readable as .* run train_lora again",
+        ),
+    ],
+)
+def test_what_is_not_there_is_named(changes: dict[str, Any], message: str, run: Any) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        run(**changes)
+    assert not MERGED.exists()
+    assert not Path("metrics.json").exists()
+
+
+def test_a_damaged_adapter_is_named(run: Any, adapters: Path, work: Path) -> None:
+    shutil.copytree(adapters, work / "lora")
+    path = work / "lora/step_000000030/adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors"):
+        run(lora=work / "lora", checkpoint="last")
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors"):
+        run(lora=work / "lora", checkpoint="last")
+    assert not MERGED.exists()
+
+
+def test_an_adapter_of_another_base_is_refused(run: Any, adapters: Path, work: Path) -> None:
+    shutil.copytree(adapters, work / "lora")
+    path = work / "lora/step_000000030/adapter_model.safetensors"
+    tensors = load_file(path)
+    key = next(key for key in tensors if key.endswith("layers.0.attention.wo.lora_A.weight"))
+    tensors[key] = torch.zeros(4, 33)
+    save_file(tensors, path)
+    with pytest.raises(
+        CheckpointError, match=r"attention\.wo\.weight: adapted at shape \(32, 33\)"
+    ):
+        run(lora=work / "lora", checkpoint="last")
+    assert not MERGED.exists()
+
+
+def test_every_missing_file_of_the_base_is_named(run: Any, base_folder: Path, work: Path) -> None:
+    base = shutil.copytree(base_folder, work / "base")
+    (base / "tokenizer.tiktoken").unlink()
+    next(base.glob("firefly*.pth")).unlink()
+    with pytest.raises(CheckpointError, match=r"(?s)fetch_base again \(2 pr.*tokenizer.*firefly"):
+        run(base=base)
+    assert not MERGED.exists()
+
+
+@pytest.mark.parametrize("spoiled", ["output.weight", "layers.1.feed_forward.w2.weight"])
+def test_a_result_that_fails_its_check_is_not_written(
+    spoiled: str, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(checkpoint="last")
+    before = content_hash(MERGED / "model.pth")
+    right = stage.merge_adapter
+
+    def wrong(*args: Any) -> dict[str, Tensor]:
+        weights = right(*args)
+        weights[spoiled] = weights[spoiled] * 1.01
+        return weights
+
+    monkeypatch.setattr(stage, "merge_adapter", wrong)
+    with pytest.raises(CheckpointError, match=r"logits are .* off .*nothing was written"):
+        run(checkpoint="step_000000010")
+    assert content_hash(MERGED / "model.pth") == before
+    assert json.loads(Path("metrics.json").read_text())["merged_step"] == 30
+    assert [path.name for path in Path().glob(".merged*")] == []
