@@ -2,7 +2,7 @@
 
 from fishdvc.params import read_params
 from fishdvc.pipeline.build_protos import BuildProtosParams, build_protos
-from fishdvc.pipeline.normalize import DatasetParams
+from fishdvc.pipeline.shared_params import DatasetParams
 from stages.command import run_stage, stage_arguments
 
 

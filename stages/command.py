@@ -30,6 +30,7 @@ def stage_arguments(description: str | None, **paths: str) -> argparse.Namespace
 def run_stage(stage: Callable[[], str]) -> None:
     """Run a stage and print its summary; a user's error becomes a message and exit code 1."""
     try:
-        print(stage())
+        if summary := stage():  # of several processes, one has something to say
+            print(summary)
     except FishdvcError as error:
         sys.exit(f"error: {error}")

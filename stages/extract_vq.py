@@ -2,8 +2,7 @@
 
 from fishdvc.params import read_params
 from fishdvc.pipeline.extract_vq import ExtractVqParams, extract_vq
-from fishdvc.pipeline.fetch_base import BaseParams
-from fishdvc.pipeline.normalize import DatasetParams
+from fishdvc.pipeline.shared_params import BaseParams, DatasetParams
 from stages.command import run_stage, stage_arguments
 
 

@@ -1,7 +1,8 @@
 """Put the base model's files into one folder, from disk or from a hub."""
 
 from fishdvc.params import read_params
-from fishdvc.pipeline.fetch_base import BaseParams, fetch_base
+from fishdvc.pipeline.fetch_base import fetch_base
+from fishdvc.pipeline.shared_params import BaseParams
 from stages.command import run_stage, stage_arguments
 
 

@@ -1,8 +1,8 @@
 """Put a trained adapter into the base, and prove that nothing else changed."""
 
 from fishdvc.params import read_params
-from fishdvc.pipeline.fetch_base import BaseParams
 from fishdvc.pipeline.merge import MergeParams, merge
+from fishdvc.pipeline.shared_params import BaseParams
 from stages.command import run_stage, stage_arguments
 
 

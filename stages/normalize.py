@@ -1,7 +1,8 @@
 """Bring every clip to one loudness, as mono FLAC, its transcript beside it."""
 
 from fishdvc.params import read_params
-from fishdvc.pipeline.normalize import DatasetParams, NormalizeParams, normalize
+from fishdvc.pipeline.normalize import NormalizeParams, normalize
+from fishdvc.pipeline.shared_params import DatasetParams
 from stages.command import run_stage, stage_arguments
 
 

@@ -13,9 +13,9 @@ from fishdvc.errors import ParamsError
 from fishdvc.params import Yaml12Loader, param, parse_params, read_params
 from fishdvc.pipeline.build_protos import BuildProtosParams
 from fishdvc.pipeline.extract_vq import ExtractVqParams
-from fishdvc.pipeline.fetch_base import BaseParams
 from fishdvc.pipeline.merge import MergeParams
-from fishdvc.pipeline.normalize import DatasetParams, NormalizeParams
+from fishdvc.pipeline.normalize import NormalizeParams
+from fishdvc.pipeline.shared_params import BaseParams, DatasetParams
 from fishdvc.pipeline.train_lora import LoraParams, TrainLoraParams
 
 SECTIONS = {

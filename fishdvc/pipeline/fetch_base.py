@@ -5,7 +5,6 @@ Starts without torch.
 
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download
@@ -23,7 +22,7 @@ from fishdvc.errors import CheckpointError
 from fishdvc.files.base_folder import MODEL_FILES, base_files
 from fishdvc.files.cache import content_hash
 from fishdvc.files.outputs import fresh_folder
-from fishdvc.params import param
+from fishdvc.pipeline.shared_params import BaseParams
 
 PUBLISHED_REVISION = "275a984d33c33659e39eed41ff5bcd6e67517f4c"
 PUBLISHED_SHA256 = {
@@ -34,15 +33,6 @@ PUBLISHED_SHA256 = {
     ),
 }
 """Of fishaudio/fish-speech-1.5 at that revision; the tokenizer's files have no hash published."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaseParams:
-    """Section ``base`` of params.yaml."""
-
-    source: str = param("A folder, or a repository on the hub, such as fishaudio/fish-speech-1.5.")
-    revision: str = param("Commit, tag or branch of the repository; a folder has none.")
-    codec_checkpoint: str = param("The codec's file in the folder or repository.")
 
 
 def fetch_base(params: BaseParams, *, base: Path) -> str:

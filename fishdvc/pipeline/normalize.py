@@ -26,23 +26,13 @@ from fishdvc.files.cache import (
 from fishdvc.files.corpus import Clip, find_clips, read_transcript
 from fishdvc.files.outputs import fresh_folder, write_metrics
 from fishdvc.files.parallel import map_files
-from fishdvc.files.problems import OnBadClip, settle_problems
+from fishdvc.files.problems import settle_problems
 from fishdvc.params import param
+from fishdvc.pipeline.shared_params import DatasetParams
 
 AT_TARGET = "at the target loudness"
 LIMITED_BY_PEAK = "limited by the peak ceiling"
 """Comments in the FLAC: so a clip out of the cache tells as much as one just made."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetParams:
-    """Section ``dataset`` of params.yaml."""
-
-    path: str = param(
-        "Folder of speakers: <speaker>/<clip>.wav (or .flac, .mp3) and its transcript."
-    )
-    text_extension: str = param("Suffix of transcripts.")
-    on_bad_clip: OnBadClip = param("What to do about clips that cannot be used: fail or skip.")
 
 
 @dataclass(frozen=True, kw_only=True)

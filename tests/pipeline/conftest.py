@@ -13,9 +13,9 @@ from fishdvc.dataset.shards import Sentence, write_shards
 from fishdvc.params import read_params
 from fishdvc.pipeline.build_protos import BuildProtosParams
 from fishdvc.pipeline.extract_vq import ExtractVqParams
-from fishdvc.pipeline.fetch_base import BaseParams
 from fishdvc.pipeline.merge import MergeParams
-from fishdvc.pipeline.normalize import DatasetParams, NormalizeParams
+from fishdvc.pipeline.normalize import NormalizeParams
+from fishdvc.pipeline.shared_params import BaseParams, DatasetParams
 from fishdvc.pipeline.train_lora import LoraParams, TrainLoraParams
 
 SECTIONS: dict[str, type] = {
