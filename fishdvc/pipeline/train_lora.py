@@ -3,12 +3,13 @@
 import shutil
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Trainer, seed_everything
 from peft import PeftModel
 
 import fishdvc.dataset
@@ -21,13 +22,14 @@ from fishdvc.files.cache import code_hash, combined_key, content_hash, project_c
 from fishdvc.files.outputs import fresh_folder, write_metrics
 from fishdvc.files.problems import write_report
 from fishdvc.lora import add_adapter, load_adapter
+from fishdvc.lora.checkpoint_list import Checkpoint
 from fishdvc.model import DualAR, load_dual_ar
 from fishdvc.params import param
 from fishdvc.text import load_tokenizer
 from fishdvc.training.checkpoints import AdapterCheckpoints
 from fishdvc.training.curves import Curves
 from fishdvc.training.module import AdapterTraining
-from fishdvc.training.resume import ResumePoints
+from fishdvc.training.resume import CHECKPOINT, CURVES, ResumePoints
 from fishdvc.training.trainer import LoggerName, build_loggers, build_trainer
 
 
@@ -131,8 +133,7 @@ def train_lora(
     points = ResumePoints(
         work / "points", work / "curves", every_steps=params.checkpoint_every_steps
     )
-    resume_from = points.restore()
-    start = resume_from.parent.name if resume_from else "step_000000000"
+    point = points.latest()
     checkpoints = AdapterCheckpoints(
         adapted, work / "lora", every_steps=params.checkpoint_every_steps
     )
@@ -147,49 +148,68 @@ def train_lora(
         strategy=params.strategy,
         process_group_backend=params.process_group_backend,
         precision="bf16-mixed" if params.precision == "bf16-mixed" else "32-true",
-        loggers=build_loggers(work / "logs" / f"from_{start}", params.logger),
-        callbacks=[Curves(work / "curves", resume=resume_from is not None), checkpoints, points],
+        loggers=build_loggers(work / "logs" / (point.name if point else "start"), params.logger),
+        callbacks=[
+            Curves(work / "curves", go_on_from=point and point / CURVES),
+            checkpoints,
+            points,
+        ],
     )
-    print(_plan(adapted, data, params, trainer.world_size, resume_from), flush=True)
+    if trainer.is_global_zero:
+        print(_plan(adapted, data, params, trainer.world_size, point), flush=True)
+    _fit(trainer, module, data, point, params)
+    if not trainer.is_global_zero:
+        return ""
+    for done, out in (("lora", lora_folder), ("curves", curves), ("logs", logs)):
+        with fresh_folder(out) as folder:
+            if (work / done).exists():
+                shutil.copytree(work / done, folder, dirs_exist_ok=True)
+    shutil.rmtree(work)
+    figures = _figures(checkpoints.checkpoints, data, module.num_batches, trainer.world_size)
+    write_metrics(metrics, figures)
+    return (
+        f"train_lora: {params.max_steps} steps, {figures['epochs']} epochs, "
+        f"{figures['coverage']:.0%} of the sentences seen, {figures['num_too_long']} too long for "
+        f"max_length, validation loss {figures['base_val_loss']} -> {figures['best_val_loss']} "
+        f"(step {figures['best_step']}), {time.monotonic() - start_s:.1f} s"
+    )
+
+
+def _fit(
+    trainer: Trainer,
+    module: AdapterTraining,
+    data: SentenceDataModule,
+    point: Path | None,
+    params: TrainLoraParams,
+) -> None:
+    """Train, with a validation before the first step and after the last."""
     with warnings.catch_warnings():
         # A batch takes a millisecond to make; and Lightning's own use of torch is not ours to mend.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-        if resume_from is None:
+        if point is None:
             trainer.validate(module, data, verbose=False)
         module.train()
-        trainer.fit(module, data, ckpt_path=resume_from)
+        trainer.fit(module, data, ckpt_path=point and point / CHECKPOINT)
         if params.max_steps % params.val_every_steps:
             trainer.validate(module, data, verbose=False)
-    if trainer.is_global_zero:
-        for done, out in (("lora", lora_folder), ("curves", curves), ("logs", logs)):
-            with fresh_folder(out) as folder:
-                if (work / done).exists():
-                    shutil.copytree(work / done, folder, dirs_exist_ok=True)
-        shutil.rmtree(work)
-    base_loss = checkpoints.checkpoints[0].val_loss
-    best = min(checkpoints.checkpoints[1:], key=lambda checkpoint: checkpoint.val_loss)
-    num_seen = data.num_sentences_seen(module.num_batches, trainer.world_size)
-    coverage = num_seen / (data.num_train_sentences + len(data.too_long_train_sentences))
-    epochs = module.num_batches / data.num_train_batches(0, trainer.world_size)
-    if trainer.is_global_zero:
-        write_metrics(
-            metrics,
-            {
-                "base_val_loss": round(base_loss, 5),
-                "best_val_loss": round(best.val_loss, 5),
-                "best_step": best.step,
-                "coverage": round(coverage, 4),
-                "epochs": round(epochs, 2),
-                "num_too_long": len(_too_long(data)),
-            },
-        )
-    return (
-        f"train_lora: {params.max_steps} steps, {epochs:.1f} epochs, {coverage:.0%} of the "
-        f"sentences seen, {len(_too_long(data))} too long for max_length, validation loss "
-        f"{base_loss:.4f} -> {best.val_loss:.4f} (step {best.step}), "
-        f"{time.monotonic() - start_s:.1f} s"
-    )
+
+
+def _figures(
+    checkpoints: Sequence[Checkpoint], data: SentenceDataModule, num_batches: int, num_ranks: int
+) -> dict[str, float | int]:
+    """Sum a run up for ``dvc exp show``."""
+    best = min(checkpoints[1:], key=lambda checkpoint: checkpoint.val_loss)
+    num_sentences = data.num_train_sentences + len(data.too_long_train_sentences)
+    coverage = data.num_sentences_seen(num_batches, num_ranks) / num_sentences
+    return {
+        "base_val_loss": round(checkpoints[0].val_loss, 5),
+        "best_val_loss": round(best.val_loss, 5),
+        "best_step": best.step,
+        "coverage": round(coverage, 4),
+        "epochs": round(num_batches / data.num_train_batches(0, num_ranks), 2),
+        "num_too_long": len(_too_long(data)),
+    }
 
 
 def _check_intervals(params: TrainLoraParams) -> None:
@@ -256,14 +276,14 @@ def _plan(
     data: SentenceDataModule,
     params: TrainLoraParams,
     num_ranks: int,
-    resume_from: Path | None,
+    point: Path | None,
 ) -> str:
     """Say what was loaded, what is trained, and how long."""
     parameters = list(model.parameters())
     total_m = sum(parameter.numel() for parameter in parameters) / 1e6
     trained_m = sum(p.numel() for p in parameters if p.requires_grad) / 1e6
     num_batches = data.num_train_batches(0, num_ranks)
-    start = f"; goes on from {resume_from.parent.name}" if resume_from else ""
+    start = f"; goes on from {point.name}" if point else ""
     epochs = params.max_steps * params.accumulate_grad_batches / num_batches
     return (
         f"train_lora: {total_m:.1f} M parameters, {trained_m:.2f} M of them in adapters; "

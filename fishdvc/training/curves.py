@@ -4,6 +4,7 @@ DVCLive's own logger for Lightning numbers steps by its calls; here a step is an
 step 0 is the base before training.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,26 @@ class Curves(Callback):
     """Log ``train/*`` after every optimizer step and ``val/*`` after every validation.
 
     Args:
-        folder: Where ``metrics.json`` (the last values) and ``plots/metrics/**.tsv`` go.
-        resume: Whether to add to what is there; otherwise it is emptied.
+        folder: Where ``metrics.json`` (the last values) and ``plots/metrics/**.tsv`` go; emptied.
+        go_on_from: Such a folder as it was when a run was interrupted; None: begin anew.
     """
 
-    def __init__(self, folder: Path, *, resume: bool = False) -> None:
+    def __init__(self, folder: Path, *, go_on_from: Path | None = None) -> None:
         self.folder = folder
-        self.resume = resume
+        self.go_on_from = go_on_from
         self.live: Live | None = None
         self._last_step = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
         """Open DVCLive, once, on the first process."""
-        if self.live is None and trainer.is_global_zero:
-            # By default it would save an experiment of its own and rewrite dvc.yaml.
-            self.live = Live(str(self.folder), resume=self.resume, save_dvc_exp=False, dvcyaml=None)
+        if self.live is not None or not trainer.is_global_zero:
+            return
+        if self.go_on_from:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.copytree(self.go_on_from, self.folder)
+        resume = self.go_on_from is not None
+        # By default it would save an experiment of its own and rewrite dvc.yaml.
+        self.live = Live(str(self.folder), resume=resume, save_dvc_exp=False, dvcyaml=None)
 
     def on_train_batch_end(
         self,

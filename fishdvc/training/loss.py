@@ -49,13 +49,18 @@ class DualARLoss:
     """Labels behind ``top_5_accuracy``."""
 
 
-def dual_ar_loss(model: DualAR, inputs: Tensor, labels: Tensor) -> DualARLoss:
+def dual_ar_loss(
+    model: DualAR, inputs: Tensor, labels: Tensor, *, divisors: Tensor | None = None
+) -> DualARLoss:
     """Compute the loss of a batch.
 
     Args:
         model: A ``DualAR``, or a PEFT model around one, which passes its methods on.
         inputs: ``(batch, 1 + num_codebooks, tokens)``, padding on the right.
         labels: As ``inputs``, one position ahead; -100 where nothing is asked.
+        divisors: What to divide the sums of the next token's and the codes' cross entropies by,
+            ``(2,)``; None: by the batch's own numbers of labels. Processes that train together
+            divide by the mean of theirs, or their gradients' mean is not that of all labels.
 
     Returns:
         The loss and its parts. Without any label a part is 0.
@@ -105,8 +110,11 @@ def dual_ar_loss(model: DualAR, inputs: Tensor, labels: Tensor) -> DualARLoss:
     num_without_frame = (counts[:, 1:] & ~is_frame.unsqueeze(1)).sum()
     num_ranked_codes = _is_ranked(labels[:, 1:]).sum()
     code_loss_sum = code_loss_sum + num_without_frame * math.log(model.config.codebook_size)
-    base_loss = token_loss_sum / num_tokens.clamp(min=1)
-    codebook_loss = code_loss_sum / num_codes.clamp(min=1)
+    if divisors is None:
+        divisors = torch.stack((num_tokens, num_codes))
+    token_divisor, code_divisor = divisors.clamp(min=1).unbind()
+    base_loss = token_loss_sum / token_divisor
+    codebook_loss = code_loss_sum / code_divisor
     return DualARLoss(
         loss=base_loss + codebook_loss,
         base_loss=base_loss.detach(),
@@ -116,6 +124,12 @@ def dual_ar_loss(model: DualAR, inputs: Tensor, labels: Tensor) -> DualARLoss:
         num_codes=num_codes,
         num_ranked_codes=num_ranked_codes,
     )
+
+
+def count_labels(labels: Tensor) -> Tensor:
+    """Count the labels of the next token and those of codes, ``(2,)``."""
+    counts = labels != IGNORED_LABEL
+    return torch.stack((counts[:, 0].sum(), counts[:, 1:].sum()))
 
 
 def _is_ranked(code_labels: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from fishdvc.dataset.collate import Batch
 from fishdvc.model import DualAR
-from fishdvc.training.loss import dual_ar_loss
+from fishdvc.training.loss import count_labels, dual_ar_loss
 from fishdvc.training.schedule import constant_after_warmup
 
 ADAM_BETAS = (0.9, 0.95)
@@ -96,14 +96,23 @@ class AdapterTraining(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Return the loss of a batch, and log it with its parts."""
-        result = dual_ar_loss(self._dual_ar, batch.inputs, batch.labels)
+        result = dual_ar_loss(
+            self._dual_ar, batch.inputs, batch.labels, divisors=self._divisors(batch.labels)
+        )
         self.num_batches += 1
         self._step_tokens += int((~batch.padding_mask).sum())
-        self.log("train/loss", result.loss.detach(), prog_bar=True)
-        self.log("train/base_loss", result.base_loss)
-        self.log("train/code_loss", result.codebook_loss)
-        self.log("train/top_5_accuracy", result.top_5_accuracy)
+        several = self.trainer.world_size > 1
+        self.log("train/loss", result.loss.detach(), prog_bar=True, sync_dist=several)
+        self.log("train/base_loss", result.base_loss, sync_dist=several)
+        self.log("train/code_loss", result.codebook_loss, sync_dist=several)
+        self.log("train/top_5_accuracy", result.top_5_accuracy, sync_dist=several)
         return result.loss
+
+    def _divisors(self, labels: Tensor) -> Tensor | None:
+        """Mean numbers of labels of all processes, so that each label weighs the same."""
+        if self.trainer.world_size == 1:
+            return None
+        return self.trainer.strategy.reduce(count_labels(labels).float(), reduce_op="mean")
 
     def configure_gradient_clipping(
         self,

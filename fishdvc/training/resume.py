@@ -28,14 +28,9 @@ class ResumePoints(Callback):
         self.curves = curves
         self.every_steps = every_steps
 
-    def restore(self) -> Path | None:
-        """Put the curves back as they were; return Lightning's checkpoint, if there is one."""
-        points = self._points()
-        if not points:
-            return None
-        shutil.rmtree(self.curves, ignore_errors=True)
-        shutil.copytree(points[-1] / CURVES, self.curves)
-        return points[-1] / CHECKPOINT
+    def latest(self) -> Path | None:
+        """Return the newest point's folder, if there is one."""
+        return max(self.folder.glob("step_*"), default=None)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Keep this moment, if it is time to, and let go of earlier ones."""
@@ -46,11 +41,8 @@ class ResumePoints(Callback):
         # All processes take part; only the first one writes.
         trainer.save_checkpoint(partial / CHECKPOINT)
         if trainer.is_global_zero:
-            earlier = self._points()
-            shutil.copytree(self.curves, partial / CURVES)
+            earlier = list(self.folder.glob("step_*"))
+            shutil.copytree(self.curves, partial / CURVES, dirs_exist_ok=True)
             partial.rename(self.folder / f"step_{step:09d}")
             for point in earlier:
                 shutil.rmtree(point)
-
-    def _points(self) -> list[Path]:
-        return sorted(self.folder.glob("step_*"))
