@@ -107,8 +107,8 @@ def _downloaded(params: BaseParams, name: str) -> Path:
         ) from error
     except LocalEntryNotFoundError as error:
         raise CheckpointError(
-            f"{where}: the hub cannot be reached and the file was not fetched before; check the "
-            "network, or set HF_ENDPOINT to a mirror"
+            f"{where}: no folder {params.source!r} here, and the hub cannot be reached; mend "
+            "base.source, check the network, or set HF_ENDPOINT to a mirror"
         ) from error
     except EntryNotFoundError as error:
         raise CheckpointError(f"{where}: the repository has no such file") from error

@@ -112,7 +112,7 @@ RESPONSE: Any = SimpleNamespace(headers={}, request=None)
         (hub_errors.GatedRepoError("", response=RESPONSE), "accept the terms .* set HF_TOKEN"),
         (hub_errors.RevisionNotFoundError("", response=RESPONSE), r"no revision '275.*revision\)"),
         (hub_errors.RepositoryNotFoundError("", response=RESPONSE), "no folder .* here, and no"),
-        (hub_errors.LocalEntryNotFoundError(""), "cannot be reached .* set HF_ENDPOINT"),
+        (hub_errors.LocalEntryNotFoundError(""), "no folder .* cannot be reached; .* set HF_ENDPOINT"),
         (hub_errors.EntryNotFoundError(""), "the repository has no such file"),
         (hub_errors.HfHubHTTPError("500", response=RESPONSE), "not fetched: 500; try again"),
         (OSError("disk full"), "not fetched: disk full; try again"),
