@@ -41,7 +41,7 @@ def base_folder(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 MakeClip = Callable[..., Path]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_clip() -> MakeClip:
     """Write an audio file that sounds a little like speech, and its transcript beside it.
 
