@@ -1,0 +1,96 @@
+"""Training an adapter: the base stays, losses are honest means, figures are complete."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from fishdvc.dataset.collate import Batch
+from fishdvc.training.loss import dual_ar_loss
+
+
+def test_only_the_adapter_is_trained(make_module: Any, make_trainer: Any, loader: Any) -> None:
+    module = make_module()
+    before = {name: p.detach().clone() for name, p in module.model.named_parameters()}
+    make_trainer().fit(module, loader, loader)
+    for name, parameter in module.model.named_parameters():
+        # At first B is zero, so A gets a gradient from the second step on.
+        assert torch.equal(parameter, before[name]) is ("lora_" not in name), name
+
+
+def test_the_optimizer_is_the_reference_s(make_module: Any) -> None:
+    module = make_module(learning_rate=3e-4, warmup_steps=10, weight_decay=0.5)
+    configured = module.configure_optimizers()
+    optimizer = configured["optimizer"]
+    assert type(optimizer) is torch.optim.AdamW
+    (group,) = optimizer.param_groups
+    assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.95), 1e-5, 0.5)
+    assert group["lr"] == pytest.approx(3e-5)
+    assert configured["lr_scheduler"]["interval"] == "step"
+    trained = {id(p) for name, p in module.model.named_parameters() if "lora_" in name}
+    assert {id(p) for p in group["params"]} == trained
+
+
+def test_the_validation_loss_weighs_every_label_the_same(
+    make_module: Any, make_trainer: Any, loader: Any, batches: list[Batch]
+) -> None:
+    module = make_module()
+    (figures,) = make_trainer().validate(module, loader, verbose=False)
+    sums = torch.zeros(3, dtype=torch.float64)
+    counts = torch.zeros(3, dtype=torch.float64)
+    losses = []
+    module.eval()
+    with torch.inference_mode():
+        for batch in batches:
+            result = dual_ar_loss(module.model, batch.inputs, batch.labels)
+            losses.append(float(result.loss))
+            parts = (
+                (result.base_loss, result.num_tokens),
+                (result.codebook_loss, result.num_codes),
+                (result.top_5_accuracy, result.num_ranked_codes),
+            )
+            for i, (mean, count) in enumerate(parts):
+                sums[i] += float(mean) * int(count)
+                counts[i] += int(count)
+    base_loss, code_loss, top_5 = (sums / counts).tolist()
+    assert figures["val/base_loss"] == pytest.approx(base_loss, rel=1e-5)
+    assert figures["val/code_loss"] == pytest.approx(code_loss, rel=1e-5)
+    assert figures["val/top_5_accuracy"] == pytest.approx(top_5, rel=1e-5)
+    assert figures["val/loss"] == pytest.approx(base_loss + code_loss, rel=1e-5)
+    # So the batches' sizes matter: the plain mean over batches is another number.
+    assert abs(figures["val/loss"] - sum(losses) / len(losses)) > 1e-3
+
+
+def test_validation_twice_gives_the_same(make_module: Any, make_trainer: Any, loader: Any) -> None:
+    module = make_module()
+    first = make_trainer().validate(module, loader, verbose=False)
+    assert make_trainer().validate(module, loader, verbose=False) == first
+
+
+def test_every_figure_of_a_step_is_logged(
+    make_module: Any, make_trainer: Any, loader: Any, batches: list[Batch]
+) -> None:
+    module = make_module(warmup_steps=2)
+    expected = dual_ar_loss(module.model, batches[0].inputs, batches[0].labels)
+    expected.loss.backward()
+    gradients = [p.grad for p in module.model.parameters() if p.grad is not None]
+    norm = float(torch.nn.utils.get_total_norm(gradients))
+    module.zero_grad()
+    trainer = make_trainer(max_steps=1, val_every_steps=1)
+    trainer.fit(module, loader, loader)
+    figures = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
+    assert figures["train/loss"] == pytest.approx(expected.loss.item(), rel=1e-5)
+    assert figures["train/base_loss"] == pytest.approx(expected.base_loss.item(), rel=1e-5)
+    assert figures["train/code_loss"] == pytest.approx(expected.codebook_loss.item(), rel=1e-5)
+    assert figures["train/top_5_accuracy"] == pytest.approx(expected.top_5_accuracy.item())
+    assert figures["train/learning_rate"] == pytest.approx(5e-4)
+    assert figures["train/grad_norm"] == pytest.approx(norm, rel=1e-3)
+    assert figures["train/tokens_per_second"] > 0
+
+
+def test_training_brings_the_loss_down(make_module: Any, make_trainer: Any, loader: Any) -> None:
+    module = make_module(learning_rate=1e-2)
+    (before,) = make_trainer().validate(module, loader, verbose=False)
+    make_trainer(max_steps=20, val_every_steps=20).fit(module, loader, loader)
+    (after,) = make_trainer().validate(module, loader, verbose=False)
+    assert after["val/loss"] < before["val/loss"] - 0.5
