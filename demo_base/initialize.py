@@ -3,11 +3,14 @@
 Knows how to begin training, not how to train.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 from fishdvc.codec import Codec, CodecConfig
 from fishdvc.codec.layers import ConvNeXtBlock
+from fishdvc.codec.quantizer import CodebookProjection
 
 LATENT_SPREAD = 0.6
 """Standard deviation of a coordinate before it is bounded and rounded; its thresholds are at 0.13
@@ -39,6 +42,7 @@ def random_codec(config: CodecConfig, mel: Tensor, *, seed: int) -> Codec:
         latents = codec.quantizer.downsample(codec.backbone(mel))
         groups = latents.chunk(config.num_codebooks, dim=1)
         for projection, group in zip(codec.quantizer.residual_fsq.rvqs, groups, strict=True):
+            assert isinstance(projection, CodebookProjection)
             maps = projection.project_in
             # White coordinates: equal spread and no correlation, whatever the random features.
             flat = group.transpose(1, 2).flatten(0, 1)
@@ -61,4 +65,5 @@ def code_entropy_bits(codes: Tensor, codebook_size: int) -> Tensor:
     """
     counts = torch.stack([torch.bincount(row, minlength=codebook_size) for row in codes])
     shares = counts / counts.sum(dim=1, keepdim=True)
-    return torch.special.entr(shares).sum(dim=1) / torch.log(torch.tensor(2.0))
+    nats: Tensor = torch.special.entr(shares).sum(dim=1)
+    return nats / math.log(2)

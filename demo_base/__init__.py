@@ -1,0 +1,1 @@
+"""The recipe for the small base model in ``demo_base/checkpoint``; see README.md beside this."""

@@ -1,0 +1,89 @@
+"""Speak the texts by flite, and decode the human prompts; all at 16 kHz and one loudness.
+
+flite (Debian package, BSD-like licence) is called, not linked. The human voices, for the codec
+only, are June Wallack's and Carlo Flora's prompts from Debian's asterisk-core-sounds-fr-g722
+(CC-BY-SA 3.0) and asterisk-core-sounds-it-g722 (CC-BY 3.0), decoded by ffmpeg.
+"""
+
+import argparse
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from fishdvc.audio.loudness import loudness_gain
+from fishdvc.audio.waveform import Waveform, read_waveform, write_flac
+from fishdvc.errors import AudioError
+from fishdvc.params import param, read_params
+
+HUMAN_PROMPTS = {
+    "june-fr": Path("/usr/share/asterisk/sounds/fr_CA_f_June"),
+    "carlo-it": Path("/usr/share/asterisk/sounds/it_IT_m_Carlo"),
+}
+PEAK_CEILING_DBFS = -1.0
+SILENCE_THRESHOLD_DBFS = -60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesizeParams:
+    """Section ``synthesize`` of params.yaml."""
+
+    voices: tuple[str, ...] = param("Voices of flite.")
+    shares: tuple[int, ...] = param("Of the texts, for each voice.")
+    target_loudness_lufs: float = param("Of every clip.", below=0)
+
+
+def run_and_normalize(command: list[str], out: Path, *, target_loudness_lufs: float) -> None:
+    """Run a command that writes a WAV file, its last argument, and write it at one loudness."""
+    with NamedTemporaryFile(suffix=".wav") as wav:
+        subprocess.run([*command, wav.name], check=True, capture_output=True)
+        spoken = read_waveform(Path(wav.name))
+    try:
+        gain = loudness_gain(
+            spoken.samples,
+            spoken.sample_rate_hz,
+            target_loudness_lufs=target_loudness_lufs,
+            peak_ceiling_dbfs=PEAK_CEILING_DBFS,
+            silence_threshold_dbfs=SILENCE_THRESHOLD_DBFS,
+        ).gain
+    except AudioError:
+        return  # the prompts hold clips of silence
+    louder = Waveform(samples=spoken.samples * gain, sample_rate_hz=spoken.sample_rate_hz)
+    write_flac(out, louder, comment="demo base")
+
+
+def main() -> None:
+    """Write ``<voice>/<line>.flac`` with its text in ``<line>.lab``, and the human prompts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, required=True)
+    parser.add_argument("--texts", type=Path, required=True)
+    parser.add_argument("--speech", type=Path, required=True, help="folder to write")
+    args = parser.parse_args()
+    params = read_params(args.params, "synthesize", SynthesizeParams)
+    normalized = partial(run_and_normalize, target_loudness_lufs=params.target_loudness_lufs)
+
+    jobs: list[tuple[list[str], Path]] = []
+    lines = (args.texts / "train.txt").read_text().splitlines()
+    # Dealt like cards: of each ten texts, five go to a voice with a share of five of ten.
+    hand = [v for v, n in zip(params.voices, params.shares, strict=True) for _ in range(n)]
+    for voice in params.voices:
+        (args.speech / voice).mkdir(parents=True, exist_ok=True)
+    for number, line in enumerate(lines):
+        path = args.speech / hand[number % len(hand)] / f"{number:05d}.flac"
+        path.with_suffix(".lab").write_text(line)
+        jobs.append((["flite", "-voice", path.parent.name, "-t", line, "-o"], path))
+    for name, folder in HUMAN_PROMPTS.items():
+        (args.speech / name).mkdir(parents=True, exist_ok=True)
+        for source in sorted(folder.rglob("*.g722")):
+            path = args.speech / name / f"{source.stem}.flac"
+            jobs.append((["ffmpeg", "-v", "error", "-y", "-i", str(source)], path))
+    with ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(lambda job: normalized(*job), jobs):
+            pass
+    print(f"synthesize: {len(jobs)} clips")
+
+
+if __name__ == "__main__":
+    main()
