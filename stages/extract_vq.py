@@ -19,7 +19,7 @@ def main() -> str:
     base = read_params(args.params, "base", BaseParams)
     return extract_vq(
         read_params(args.params, "extract_vq", ExtractVqParams),
-        codec_checkpoint=args.base / base.codec_checkpoint,
+        codec_checkpoint=args.base / base.codec_file,
         normalized=args.normalized,
         on_bad_clip=read_params(args.params, "dataset", DatasetParams).on_bad_clip,
         codes=args.codes,

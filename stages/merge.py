@@ -18,7 +18,7 @@ def main() -> str:
     return merge(
         read_params(args.params, "merge", MergeParams),
         base=args.base,
-        codec_checkpoint=read_params(args.params, "base", BaseParams).codec_checkpoint,
+        codec_checkpoint=read_params(args.params, "base", BaseParams).codec_file,
         lora_folder=args.lora,
         merged=args.merged,
         metrics=args.metrics,

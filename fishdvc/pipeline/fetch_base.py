@@ -5,41 +5,28 @@ Starts without torch.
 
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-
-from fishdvc.errors import CheckpointError
-from fishdvc.files.base_folder import MODEL_FILES, base_files
-from fishdvc.files.cache import content_hash
+from fishdvc.errors import CheckpointError, list_problems
+from fishdvc.files.base_folder import MODEL_FILES, base_files, codec_config_beside
+from fishdvc.files.disk_space import check_disk_space
+from fishdvc.files.hub import HubFile, HubRepository
 from fishdvc.files.outputs import fresh_folder
+from fishdvc.files.published_base import (
+    PUBLISHED_REVISION,
+    check_published_size,
+    has_published_hash,
+)
 from fishdvc.pipeline.shared_params import BaseParams
-
-PUBLISHED_REVISION = "275a984d33c33659e39eed41ff5bcd6e67517f4c"
-PUBLISHED_SHA256 = {
-    "config.json": "a664db2371b8d3eb1e8caba60b3c4e13c6b82f1192df3f7fa8089141124e521b",
-    "model.pth": "918dc960372cc1b77bbafb14c48ef7a1634ecf75d4eb85b78607223b780d6001",
-    "firefly-gan-vq-fsq-8x1024-21hz-generator.pth": (
-        "01b81dbf753224a156c3fe139b88bf0b9a0f54b11bee864f95e66511c3ccd754"
-    ),
-}
-"""Of fishaudio/fish-speech-1.5 at that revision; the tokenizer's files have no hash published."""
 
 
 def fetch_base(params: BaseParams, *, base: Path) -> str:
-    """Copy or download the files of the base model.
+    """Copy or download the files of the base model; see docs/published-base.md.
 
-    Downloads go through huggingface_hub: they resume, and honour HF_ENDPOINT (a mirror), HF_TOKEN
-    and HF_HOME.
+    Downloads go through huggingface_hub's cache (HF_HOME), from HF_ENDPOINT, with HF_TOKEN, and go
+    on where they were stopped. Of the published revision, sizes and hashes are checked where they
+    are known; the summary names the files of which no hash is.
 
     Args:
         params: Where from.
@@ -49,68 +36,88 @@ def fetch_base(params: BaseParams, *, base: Path) -> str:
         One line for people.
 
     Raises:
-        CheckpointError: A file is missing, cannot be reached or is not the published one.
+        CheckpointError: A file is missing, cannot be reached or is not the published one, or the
+            disk has no space for it.
     """
     start_s = time.monotonic()
     source = Path(params.source)
-    with fresh_folder(base) as folder:
-        if source.is_dir():
-            _copy_files(source, folder, params.codec_checkpoint)
-        else:
-            _download_files(params, folder)
-        size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    if source.is_dir():
+        note = "a folder's files are taken as they are"
+        # An absolute path stands for itself, also below the source.
+        codec = _codec_apart(params) or params.codec_checkpoint
+        todo = "complete the folder, or set base.source to another"
+        _copy_files(base_files(source, str(codec), todo=todo), base)
+    else:
+        files, note = _fetch_files(params, base)
+        _copy_files(files, base)
+    size_mb = sum(path.stat().st_size for path in base.iterdir()) / 1e6
     elapsed_s = time.monotonic() - start_s
-    return f"fetch_base: {params.source}, {size_mb:.1f} MB, {elapsed_s:.1f} s"
+    return f"fetch_base: {params.source}, {size_mb:.1f} MB, {elapsed_s:.1f} s; {note}"
 
 
-def _copy_files(source: Path, folder: Path, codec_checkpoint: str) -> None:
-    todo = "complete the folder, or set base.source to another"
-    for path in base_files(source, codec_checkpoint, todo=todo):
-        shutil.copyfile(path, folder / path.name)
+def _codec_apart(params: BaseParams) -> Path | None:
+    """The codec's file if it was given with a folder; a bare name means a file of the source."""
+    path = Path(params.codec_checkpoint)
+    return None if path.name == params.codec_checkpoint else path.absolute()
 
 
-def _download_files(params: BaseParams, folder: Path) -> None:
-    for name in (*MODEL_FILES, params.codec_checkpoint):
-        shutil.copyfile(_downloaded(params, name), folder / name)
-        published = PUBLISHED_SHA256.get(name)
-        if params.revision != PUBLISHED_REVISION or published is None:
-            continue
-        found = content_hash(folder / name)
-        if found != published:
-            raise CheckpointError(
-                f"{params.source}/{name}: its SHA-256 is {found}, published is {published}; "
-                "delete it from the hub's cache on this machine (HF_HOME) and fetch it again"
+def _copy_files(files: Iterable[Path], base: Path) -> None:
+    files = list(files)
+    check_disk_space([(base, sum(path.stat().st_size for path in files))])
+    with fresh_folder(base) as folder:
+        for path in files:
+            shutil.copyfile(path, folder / path.name)
+
+
+def _fetch_files(params: BaseParams, base: Path) -> tuple[list[Path], str]:
+    """Fetch the files into the hub's cache; return their paths and what is known of them."""
+    own_codec = _codec_apart(params)
+    if own_codec and not own_codec.is_file():
+        raise CheckpointError(
+            f"base.codec_checkpoint: no such file: {own_codec}; mend it, or give a bare name for a "
+            "file of the repository"
+        )
+    repository = HubRepository(params.source, params.revision)
+    wanted = _find_files(repository, None if own_codec else params.codec_checkpoint)
+    commit = wanted[0].commit
+    is_published = commit == PUBLISHED_REVISION
+    if is_published:
+        for file in wanted:
+            check_published_size(f"{params.source}/{file.name}", file.name, file.num_bytes)
+    writes = [(file.cached.parent, file.num_missing_bytes) for file in wanted]
+    check_disk_space([*writes, (base.parent, sum(file.num_bytes or 0 for file in wanted))])
+    paths = {file.name: repository.fetch(file) for file in wanted}
+    unproven = [
+        name
+        for name, path in paths.items()
+        if not (is_published and has_published_hash(f"{params.source}/{name}", name, path))
+    ]
+    note = f"commit {commit[:12]}, " + (
+        f"no published hash to compare with: {', '.join(unproven)}"
+        if unproven
+        else "all hashes are the published ones"
+    )
+    own_files = [own_codec, codec_config_beside(own_codec)] if own_codec else []
+    return [*paths.values(), *(path for path in own_files if path)], note
+
+
+def _find_files(repository: HubRepository, codec_checkpoint: str | None) -> list[HubFile]:
+    """Find the model's files, and the codec's if it is the repository's; its JSON may be absent."""
+    codec_files = [codec_checkpoint] if codec_checkpoint else []
+    found = {name: repository.find(name) for name in (*MODEL_FILES, *codec_files)}
+    missing = [
+        f"{repository.name}/{name}: the repository has no such file"
+        for name, file in found.items()
+        if file is None
+    ]
+    if missing:
+        todo = "mend base.source, base.revision or base.codec_checkpoint"
+        raise CheckpointError(
+            list_problems(
+                f"{repository.name}: no base model at {repository.revision}; {todo}", missing
             )
-
-
-def _downloaded(params: BaseParams, name: str) -> Path:
-    where = f"{params.source}/{name}"
-    try:
-        return Path(hf_hub_download(params.source, name, revision=params.revision))
-    except HFValidationError as error:
-        raise CheckpointError(
-            f"base.source: {params.source!r} is neither a folder here nor the name of a "
-            "repository (<owner>/<name>)"
-        ) from error
-    except GatedRepoError as error:
-        raise CheckpointError(
-            f"{where}: accept the terms on the repository's page, then set HF_TOKEN"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise CheckpointError(
-            f"{where}: no revision {params.revision!r} (base.revision)"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"base.source: no folder {params.source!r} here, and no such repository, or none that "
-            "you may see (HF_TOKEN)"
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise CheckpointError(
-            f"{where}: no folder {params.source!r} here, and the hub cannot be reached; mend "
-            "base.source, check the network, or set HF_ENDPOINT to a mirror"
-        ) from error
-    except EntryNotFoundError as error:
-        raise CheckpointError(f"{where}: the repository has no such file") from error
-    except (HfHubHTTPError, OSError) as error:
-        raise CheckpointError(f"{where}: not fetched: {error}; try again") from error
+        )
+    if codec_checkpoint:
+        config = Path(codec_checkpoint).with_suffix(".json").name
+        found[config] = repository.find(config)
+    return [file for file in found.values() if file]

@@ -4,6 +4,7 @@ They stand apart, so that the code of one stage is no dependency of another.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from fishdvc.files.problems import OnBadClip
 from fishdvc.params import param
@@ -26,4 +27,11 @@ class BaseParams:
 
     source: str = param("A folder, or a repository on the hub, such as fishaudio/fish-speech-1.5.")
     revision: str = param("Commit, tag or branch of the repository; a folder has none.")
-    codec_checkpoint: str = param("The codec's file in the folder or repository.")
+    codec_checkpoint: str = param(
+        "The codec's file: a bare name is one of the source's, a path such as ./codec.pth your own."
+    )
+
+    @property
+    def codec_file(self) -> str:
+        """Name of the codec's file in the fetched folder."""
+        return Path(self.codec_checkpoint).name

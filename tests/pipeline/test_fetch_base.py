@@ -1,20 +1,16 @@
-"""fetch_base: a whole base, from a folder or a hub, or none at all."""
+"""fetch_base from a folder: a whole base, or none at all."""
 
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from huggingface_hub import errors as hub_errors
 
-import fishdvc.pipeline.fetch_base as stage
 from fishdvc.errors import CheckpointError
 from fishdvc.files.cache import content_hash
 from fishdvc.pipeline.fetch_base import fetch_base
 
 BASE = Path("data/base")
-HUB = {"source": "fishaudio/fish-speech-1.5"}
 
 
 @pytest.fixture
@@ -67,65 +63,37 @@ def test_every_missing_file_is_named_and_the_old_base_stays(shipped: Any, source
     assert {path.name for path in BASE.parent.iterdir()} == {"base"}
 
 
-def test_what_is_neither_folder_nor_repository_is_refused(shipped: Any) -> None:
-    with pytest.raises(CheckpointError, match=r"'my/own/base' is neither a folder here nor the"):
-        fetch(shipped, source="my/own/base")
-    assert not BASE.exists()
-
-
-def hub_of(source: Path) -> Any:
-    def download(repo: str, name: str, *, revision: str) -> str:
-        assert (repo, len(revision)) == (HUB["source"], 40)
-        return str(source / name)
-
-    return download
-
-
-def test_files_of_a_hub_come_by_name(
-    shipped: Any, source: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("codec", ["./mine.pth", "absolute"])
+def test_a_codec_of_one_s_own_takes_the_place_of_the_folder_s(
+    codec: str, shipped: Any, source: Path, work: Path
 ) -> None:
-    monkeypatch.setattr(stage, "hf_hub_download", hub_of(source))
-    monkeypatch.setattr(stage, "PUBLISHED_SHA256", {})
-    fetch(shipped, **HUB)
-    assert BASE.is_dir()
-    assert len(files(BASE)) == 5
+    next(source.glob("firefly*.pth")).rename("mine.pth")
+    next(source.glob("firefly*.json")).rename("mine.json")
+    codec = str(work / "mine.pth") if codec == "absolute" else codec
+    fetch(shipped, source="source", codec_checkpoint=codec)
+    assert {"mine.pth", "mine.json"} < set(files(BASE))
+    assert len(files(BASE)) == 6
 
 
-def test_another_file_than_the_published_one_is_refused(
-    shipped: Any, source: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_missing_codec_of_one_s_own_is_named_with_its_place(
+    shipped: Any, source: Path, work: Path
 ) -> None:
-    monkeypatch.setattr(stage, "hf_hub_download", hub_of(source))
-    with pytest.raises(CheckpointError, match=r"config\.json: its SHA-256 is .*, published is a66"):
-        fetch(shipped, **HUB)
-    assert not BASE.exists()
-    monkeypatch.setattr(stage, "PUBLISHED_REVISION", "another")
-    fetch(shipped, **HUB)
-    assert BASE.exists()
+    with pytest.raises(CheckpointError, match=f"  {work}/mine.pth: no such file"):
+        fetch(shipped, source=str(source), codec_checkpoint="./mine.pth")
 
 
-RESPONSE: Any = SimpleNamespace(headers={}, request=None)
+class Usage(NamedTuple):
+    total: int = 10**9
+    used: int = 10**9 - 10**6
+    free: int = 10**6
 
 
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (hub_errors.GatedRepoError("", response=RESPONSE), "accept the terms .* set HF_TOKEN"),
-        (hub_errors.RevisionNotFoundError("", response=RESPONSE), r"no revision '275.*revision\)"),
-        (hub_errors.RepositoryNotFoundError("", response=RESPONSE), "no folder .* here, and no"),
-        (hub_errors.LocalEntryNotFoundError(""), "no folder .* cannot be reached; .* set HF_ENDPOINT"),
-        (hub_errors.EntryNotFoundError(""), "the repository has no such file"),
-        (hub_errors.HfHubHTTPError("500", response=RESPONSE), "not fetched: 500; try again"),
-        (OSError("disk full"), "not fetched: disk full; try again"),
-    ],
-)
-def test_what_goes_wrong_at_the_hub_says_what_to_do(
-    error: Exception, message: str, shipped: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("source")
+def test_a_copy_that_does_not_fit_is_not_begun(
+    shipped: Any, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_args: Any, **_kwargs: Any) -> str:
-        raise error
-
-    monkeypatch.setattr(stage, "hf_hub_download", fail)
-    with pytest.raises(CheckpointError, match=message) as caught:
-        fetch(shipped, **HUB)
-    assert "fishaudio/fish-speech-1.5" in str(caught.value)
-    assert not BASE.exists()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage())
+    message = rf"^{work}: 3\.6 MB are needed, 1\.0 MB are free; free space, or set HF_HOME"
+    with pytest.raises(CheckpointError, match=message):
+        fetch(shipped, source="source")
+    assert not BASE.parent.exists()
