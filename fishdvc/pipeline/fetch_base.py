@@ -5,7 +5,7 @@ Starts without torch.
 
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from fishdvc.errors import CheckpointError, list_problems
@@ -61,12 +61,23 @@ def _codec_apart(params: BaseParams) -> Path | None:
     return None if path.name == params.codec_checkpoint else path.absolute()
 
 
-def _copy_files(files: Iterable[Path], base: Path) -> None:
-    files = list(files)
+def _copy_files(files: Sequence[Path], base: Path) -> None:
+    by_name = {path.name: path for path in files}
+    clash = next((path for path in files if by_name[path.name] != path), None)
+    if clash:
+        raise CheckpointError(
+            f"{clash} and {by_name[clash.name]}: one name for two files of the base; "
+            "rename the codec's"
+        )
     check_disk_space([(base, sum(path.stat().st_size for path in files))])
-    with fresh_folder(base) as folder:
-        for path in files:
-            shutil.copyfile(path, folder / path.name)
+    try:
+        with fresh_folder(base) as folder:
+            for name, path in by_name.items():
+                shutil.copyfile(path, folder / name)
+    except OSError as error:
+        raise CheckpointError(
+            f"{base}: not written: {error}; mend this, and run it again"
+        ) from error
 
 
 def _fetch_files(params: BaseParams, base: Path) -> tuple[list[Path], str]:
@@ -111,12 +122,9 @@ def _find_files(repository: HubRepository, codec_checkpoint: str | None) -> list
         if file is None
     ]
     if missing:
+        where = f"{repository.name} at {repository.revision}"
         todo = "mend base.source, base.revision or base.codec_checkpoint"
-        raise CheckpointError(
-            list_problems(
-                f"{repository.name}: no base model at {repository.revision}; {todo}", missing
-            )
-        )
+        raise CheckpointError(list_problems(f"{where}: no base model; {todo}", missing))
     if codec_checkpoint:
         config = Path(codec_checkpoint).with_suffix(".json").name
         found[config] = repository.find(config)

@@ -1,5 +1,7 @@
 """fetch_base from a folder: a whole base, or none at all."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,6 +82,26 @@ def test_a_missing_codec_of_one_s_own_is_named_with_its_place(
 ) -> None:
     with pytest.raises(CheckpointError, match=f"  {work}/mine.pth: no such file"):
         fetch(shipped, source=str(source), codec_checkpoint="./mine.pth")
+
+
+def test_a_codec_that_would_replace_a_file_of_the_model_is_refused(
+    shipped: Any, source: Path, work: Path
+) -> None:
+    (work / "model.pth").touch()
+    with pytest.raises(CheckpointError, match="one name for two files of the base; rename the"):
+        fetch(shipped, source=str(source), codec_checkpoint="./model.pth")
+    assert not BASE.exists()
+
+
+@pytest.mark.usefixtures("source")
+def test_a_copy_that_fails_is_named(shipped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_source: Path, destination: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(destination))
+
+    monkeypatch.setattr(shutil, "copyfile", fail)
+    with pytest.raises(CheckpointError, match=r"^data/base: not written: .*No space left on dev"):
+        fetch(shipped, source="source")
+    assert not list(BASE.parent.iterdir())
 
 
 class Usage(NamedTuple):

@@ -104,7 +104,7 @@ def test_no_such_revision(refusal: Any, connected: Any) -> None:
 def test_every_file_that_is_missing(refusal: Any, connected: Any) -> None:
     del connected.files["tokenizer.tiktoken"], connected.files[CODEC]
     assert refusal(revision="main").splitlines() == [
-        f"{REPOSITORY}: no base model at main; mend base.source, base.revision or "
+        f"{REPOSITORY} at main: no base model; mend base.source, base.revision or "
         "base.codec_checkpoint (2 problems):",
         f"  {REPOSITORY}/tokenizer.tiktoken: the repository has no such file",
         f"  {REPOSITORY}/{CODEC}: the repository has no such file",
