@@ -157,9 +157,9 @@ def test_a_base_folder_that_lacks_files(project: Any) -> None:
 def test_a_base_folder_that_is_not_there(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     project.set({"base": {"source": "my-bass"}})
-    assert "no folder 'my-bass' here, and the hub cannot be" in project.fail("fetch_base")
+    assert "my-bass/config.json: not in the cache" in project.fail("fetch_base")
     project.set({"base": {"source": "data/my/bass"}})
-    assert "'data/my/bass' is neither a folder here nor" in project.fail("fetch_base")
+    assert "'data/my/bass' is neither a folder here nor the name" in project.fail("fetch_base")
 
 
 @pytest.mark.parametrize("stage", ["extract_vq", "build_protos", "train_lora", "merge"])
