@@ -1,0 +1,252 @@
+"""Artifacts travel by a folder, an SSH server and an S3 server, and nobody trains twice."""
+
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+TRAVELS = {"data/codes", "data/protos", "data/lora"}
+STAYS = {"data/base", "data/normalized", "data/logs", "data/merged"}
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A place for artifacts.
+
+    Attributes:
+        url: As ``dvc remote add`` takes it.
+        names: Lists the stored files.
+        settings: As ``dvc remote modify`` takes them; they are committed.
+        environment: What each user has set, apart from the project.
+    """
+
+    url: str
+    names: Callable[[], list[str]]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def hashes(self) -> set[str]:
+        """MD5s of what is stored, those of folders with ``.dir`` behind."""
+        return {"".join(name.split("/")[-2:]) for name in self.names()}
+
+
+def names_below(folder: Path) -> list[str]:
+    return [path.as_posix() for path in folder.rglob("*") if path.is_file()]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(300):
+        assert server.poll() is None, log.read_text()
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    pytest.fail(f"no server on port {port} after 30 s: {log.read_text()}")
+
+
+@pytest.fixture
+def folder_remote(tmp_path: Path) -> Remote:
+    folder = tmp_path / "storage"
+    return Remote(str(folder), lambda: names_below(folder))
+
+
+@pytest.fixture
+def ssh_remote(tmp_path: Path, finished: Any) -> Iterator[Remote]:
+    """OpenSSH's own server on loopback, with keys and configuration of its own."""
+    pytest.importorskip("sshfs", reason="pip install '.[ssh]'")
+    sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    if sshd is None or shutil.which("ssh-keygen") is None:
+        pytest.skip("no OpenSSH server here: apt-get install openssh-server")
+    if os.geteuid() == 0:
+        # As root it refuses to start without this folder, which its service makes at boot.
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    keys = tmp_path / "keys"
+    keys.mkdir(mode=0o700)
+    for name in ("host", "user"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", keys / name]
+        subprocess.run(command, check=True, timeout=60)
+    port = free_port()
+    settings = {
+        "Port": port,
+        "ListenAddress": "127.0.0.1",
+        "HostKey": keys / "host",
+        "AuthorizedKeysFile": keys / "user.pub",
+        "PidFile": keys / "pid",
+        "PasswordAuthentication": "no",
+        "UsePAM": "no",
+        "StrictModes": "no",  # it would forbid keys below /tmp
+        "Subsystem": "sftp internal-sftp",
+    }
+    host = {
+        "HostName": "127.0.0.1",
+        "Port": port,
+        "User": pwd.getpwuid(os.geteuid()).pw_name,
+        "IdentityFile": keys / "user",
+    }
+    user_config = finished.home / ".ssh/config"
+    user_config.parent.mkdir(exist_ok=True)
+    lines = [f"    {name} {value}\n" for name, value in host.items()]
+    user_config.write_text("".join(["Host voices\n", *lines]))
+    config = keys / "sshd_config"
+    config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+    log = keys / "log"
+    folder = tmp_path / "storage"
+    with log.open("wb") as output:
+        server = subprocess.Popen([sshd, "-D", "-e", "-f", config], stderr=output)
+    try:
+        wait_for(port, server, log)
+        yield Remote(f"ssh://voices{folder}", lambda: names_below(folder))
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture
+def s3_remote(tmp_path: Path) -> Iterator[Remote]:
+    """moto's server on loopback: the S3 protocol over HTTP, the objects in its memory."""
+    pytest.importorskip("s3fs", reason="pip install '.[s3]'")
+    pytest.importorskip("moto", reason="pip install '.[test]'")
+    port = free_port()
+    log = tmp_path / "s3.log"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, stdout=output, stderr=output)
+    bucket = f"http://127.0.0.1:{port}/voices"
+
+    def names() -> list[str]:
+        with urllib.request.urlopen(f"{bucket}?list-type=2", timeout=30) as reply:
+            return re.findall(r"<Key>(.*?)</Key>", reply.read().decode())
+
+    try:
+        wait_for(port, server, log)
+        request = urllib.request.Request(bucket, method="PUT")
+        urllib.request.urlopen(request, timeout=30).close()
+        yield Remote(
+            "s3://voices/fishdvc",
+            names,
+            settings={"endpointurl": f"http://127.0.0.1:{port}", "region": "us-east-1"},
+            environment={"AWS_ACCESS_KEY_ID": "anybody", "AWS_SECRET_ACCESS_KEY": "anything"},
+        )
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def locked_hashes(project: Any) -> dict[str, str]:
+    lock = yaml.safe_load((project.folder / "dvc.lock").read_text())
+    return {
+        out["path"]: out["md5"]
+        for stage in lock["stages"].values()
+        for out in stage.get("outs", [])
+        if out["path"] in TRAVELS | STAYS
+    }
+
+
+def voice_hash(project: Any) -> str:
+    voice = yaml.safe_load((project.folder / "data/my-voice.dvc").read_text())
+    return str(voice["outs"][0]["md5"])
+
+
+def add_remote(project: Any, remote: Remote) -> None:
+    project.environment |= remote.environment
+    project.run("dvc", "remote", "add", "--default", "storage", remote.url)
+    for option, value in remote.settings.items():
+        project.run("dvc", "remote", "modify", "storage", option, value)
+    project.commit("Keep artifacts in the storage")
+
+
+@pytest.mark.parametrize("kind", ["folder", "ssh", "s3"])
+def test_artifacts_travel(
+    kind: str, project: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    remote = request.getfixturevalue(f"{kind}_remote")
+    add_remote(project, remote)
+    assert "files pushed" in project.run("dvc", "push")
+    assert "are in sync" in project.run("dvc", "status", "--cloud")
+
+    # What cannot be made again travels, the rest stays.
+    hashes = locked_hashes(project)
+    assert hashes.keys() == TRAVELS | STAYS
+    stored = remote.hashes()
+    assert {path for path, md5 in hashes.items() if md5 in stored} == TRAVELS
+    assert voice_hash(project) in stored
+
+    # A colleague's clone; first what is needed only, then all.
+    colleague = project.clone(tmp_path / "colleague")
+    colleague.environment |= remote.environment
+    assert "files fetched" in colleague.run("dvc", "fetch", "data/my-voice.dvc")
+    assert not (colleague.folder / "data/lora").exists()
+    colleague.run("dvc", "pull", "--allow-missing")
+    for path in (*TRAVELS, "data/my-voice"):
+        assert contents(colleague.folder / path) == contents(project.folder / path)
+    for path in STAYS:
+        assert not (colleague.folder / path).exists()
+    assert "Running stage" not in colleague.run("dvc", "repro", "--allow-missing")
+
+    # Recordings that no commit needs any more go, the others stay.
+    (project.folder / "data/my-voice/bob/clip5.lab").write_text("Another transcript.")
+    project.run("dvc", "add", "data/my-voice")
+    project.run("dvc", "push")
+    outdated = voice_hash(project)
+    assert outdated in remote.hashes()
+    project.run("git", "checkout", "--quiet", "data/my-voice.dvc")
+    project.run("dvc", "gc", "--all-commits", "--all-experiments", "--cloud", "--force")
+    assert remote.hashes() < stored | {outdated}
+    assert outdated not in remote.hashes()
+    assert remote.hashes() >= {voice_hash(project), *(hashes[path] for path in TRAVELS)}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_who_only_pulls_has_the_voice_without_training(
+    project: Any, tmp_path: Path, folder_remote: Any
+) -> None:
+    add_remote(project, folder_remote)
+    project.run("dvc", "push")
+    colleague = project.clone(tmp_path / "colleague")
+    colleague.run("dvc", "pull", "--allow-missing")
+    printed = colleague.run("dvc", "repro", "--single-item", "fetch_base", "merge")
+    assert re.findall(r"Running stage '(\w+)'", printed) == ["fetch_base", "merge"]
+    merged = "data/merged"
+    assert contents(colleague.folder / merged) == contents(project.folder / merged)
+    assert colleague.run("git", "status", "--porcelain") == ""
+
+    # From there on it works as at home: another checkpoint costs a merge.
+    chosen = ("-S", "merge.checkpoint=step_000000002")
+    printed = colleague.run("dvc", "exp", "run", "--allow-missing", *chosen)
+    assert re.findall(r"Running stage '(\w+)'", printed) == ["merge"]
+
+
+def test_a_plain_pull_names_what_is_not_kept_elsewhere(
+    project: Any, tmp_path: Path, folder_remote: Any
+) -> None:
+    add_remote(project, folder_remote)
+    project.run("dvc", "push")
+    colleague = project.clone(tmp_path / "colleague")
+    with pytest.raises(AssertionError, match="Checkout failed for following targets") as caught:
+        colleague.run("dvc", "pull")
+    assert all(path in str(caught.value) for path in STAYS)
