@@ -185,8 +185,10 @@ def test_a_sweep_runs_what_it_must_and_can_be_compared(project: Project) -> None
 
     difference = project.json("dvc", "metrics", "diff", "--json", "main")
     assert "best_val_loss" in difference["data/metrics/train_lora.json"]
-    (revision,) = project.json("dvc", "plots", "show", "--json")["data"].values()
-    assert revision
+    shown = project.json("dvc", "plots", "show", "--json")
+    graph = yaml.safe_load((project.folder / "dvc.yaml").read_text())
+    assert {name for plot in graph["plots"] for name in plot} <= shown["data"].keys()
+    assert not shown.get("errors")
 
 
 def test_adding_a_clip_costs_one_clip(project: Project, make_clip: Callable[..., Path]) -> None:
