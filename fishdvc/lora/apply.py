@@ -20,7 +20,7 @@ def applied_adapter(model: nn.Module, adapter: Adapter) -> Iterator[None]:
     """Add an adapter to what modules return, as long as the context lasts.
 
     Args:
-        model: The base the adapter was trained on, in float32.
+        model: The base the adapter was trained on, computing in float32.
         adapter: Its modules must be in the model.
     """
     handles = [
@@ -34,23 +34,34 @@ def applied_adapter(model: nn.Module, adapter: Adapter) -> Iterator[None]:
             handle.remove()
 
 
-def _hook(module: ModuleAdapter, scale: float) -> Callable[[nn.Module, Any, Tensor], Tensor]:
-    lora_a, lora_b = module.lora_a.float(), module.lora_b.float()
+def adapt_output(
+    module: ModuleAdapter, scale: float, weight: Tensor, inputs: Tensor, output: Tensor
+) -> Tensor:
+    """Add a module's adapter to what its frozen weight computed.
 
+    Args:
+        module: What was learned.
+        scale: Factor of the product of A and B.
+        weight: The frozen weight; DoRA's norms are those of its sum with the product.
+        inputs: Of the module: activations ``(..., in)``, float32; of an embedding ids ``(...)``.
+        output: What the module computed from them without the adapter, float32.
+    """
+    lora_a, lora_b = module.lora_a.float(), module.lora_b.float()
+    if module.is_embedding:
+        narrow = functional.embedding(inputs, lora_a.T)
+    else:
+        narrow = functional.linear(inputs, lora_a)
+    adapted = output + scale * functional.linear(narrow, lora_b)
+    if module.magnitude is None:
+        return adapted
+    product = (lora_b @ lora_a).T if module.is_embedding else lora_b @ lora_a
+    norms = torch.linalg.norm(weight.float() + scale * product, dim=0 if module.is_embedding else 1)
+    rescaled: Tensor = adapted * (module.magnitude / norms)
+    return rescaled
+
+
+def _hook(module: ModuleAdapter, scale: float) -> Callable[[nn.Module, Any, Tensor], Tensor]:
     def add(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        if module.is_embedding:
-            narrow = functional.embedding(inputs[0], lora_a.T)
-        else:
-            narrow = functional.linear(inputs[0], lora_a)
-        adapted = output + scale * functional.linear(narrow, lora_b)
-        if module.magnitude is None:
-            return adapted
-        weight = layer.get_parameter("weight")
-        if module.is_embedding:
-            norms = torch.linalg.norm(weight + scale * (lora_b @ lora_a).T, dim=0)
-        else:
-            norms = torch.linalg.norm(weight + scale * lora_b @ lora_a, dim=1)
-        rescaled: Tensor = adapted * (module.magnitude / norms)
-        return rescaled
+        return adapt_output(module, scale, layer.get_parameter("weight"), inputs[0], output)
 
     return add

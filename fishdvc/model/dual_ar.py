@@ -206,7 +206,7 @@ class DualAR(nn.Module):
         if self.config.tie_word_embeddings:
             # The one weight read past its module: no module maps back from embeddings, and
             # adapters on tied embeddings are refused.
-            return nn.functional.linear(normed, self.embeddings.weight)
+            return nn.functional.linear(normed, self.embeddings.weight.to(normed.dtype))
         logits: Tensor = self.output(normed)
         return logits
 

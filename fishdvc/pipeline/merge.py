@@ -15,8 +15,9 @@ from fishdvc.files.base_folder import base_files
 from fishdvc.files.outputs import fresh_folder, write_metrics
 from fishdvc.lora import Adapter, merge_adapter, read_adapter, read_reference_adapter
 from fishdvc.lora.apply import applied_adapter
+from fishdvc.lora.check import check_merged
 from fishdvc.lora.checkpoint_list import Checkpoint, choose_checkpoint, read_checkpoints
-from fishdvc.model import DualAR, load_dual_ar, load_weights
+from fishdvc.model import DualAR, float32_by_module, load_dual_ar, load_weights
 from fishdvc.params import param
 from fishdvc.text import load_tokenizer
 from fishdvc.text.prompt import speech_prompt
@@ -24,9 +25,10 @@ from fishdvc.text.prompt import speech_prompt
 REFERENCE_SUFFIX = ".ckpt"
 CHECK_TEXT = "The voice that speaks this sentence has been learnt."
 CHECK_FRAMES = 12
-LOGIT_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 4e-3}
-"""Norm of the difference of logits over their norm: a weight rounded once to 8 bits of mantissa is
-off by up to 2**-9 of itself, which some 28 layers add up to about 1 %."""
+LOGIT_TOLERANCE = {torch.float32: 1e-4}
+ROUNDED_LOGIT_TOLERANCE = 0.1
+"""Norm of the difference of logits over their norm. Weights rounded to 8 bits of mantissa are off
+by up to 2**-9 each; over the 28 layers of a random full-size model that moves logits by 2 %."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +80,12 @@ def merge(
         for path in files:
             if path.name != "model.pth":
                 shutil.copyfile(path, folder / path.name)
+        del weights
+        written = load_weights(folder / "model.pth")
+        check_merged(load_weights(base / "model.pth"), written, adapter)
         error = _logit_error(base, folder, adapter)
-        tolerance = LOGIT_TOLERANCE.get(weights["embeddings.weight"].dtype, 1e-4)
+        dtype = written["embeddings.weight"].dtype
+        tolerance = LOGIT_TOLERANCE.get(dtype, ROUNDED_LOGIT_TOLERANCE)
         if not error <= tolerance:
             raise CheckpointError(
                 f"{merged}: the merged model's logits are {error:.2g} off the base's with the "
@@ -89,7 +95,7 @@ def merge(
     write_metrics(metrics, figures if chosen.step else {})
     return (
         f"merge: {chosen.folder} into {base.name}, {len(adapter.modules)} weights changed of "
-        f"{len(weights)}, logits within {error:.1e}, {time.monotonic() - start_s:.1f} s"
+        f"{len(written)}, logits within {error:.1e}, {time.monotonic() - start_s:.1f} s"
     )
 
 
@@ -106,12 +112,13 @@ def _chosen_adapter(params: MergeParams, lora_folder: Path) -> tuple[Checkpoint,
 @torch.inference_mode()
 def _logit_error(base: Path, merged: Path, adapter: Adapter) -> float:
     """Compare the merged files with the base and the adapter beside it, on a made-up sentence."""
-    model = load_dual_ar(base, dtype=torch.float32)
+    model = load_dual_ar(base)
     inputs = _check_prompt(base, model)
-    with applied_adapter(model, adapter):
+    with applied_adapter(model, adapter), float32_by_module(model):
         expected = _all_logits(model, inputs)
-    del model
-    found = _all_logits(load_dual_ar(merged, dtype=torch.float32), inputs)
+    model = load_dual_ar(merged)
+    with float32_by_module(model):
+        found = _all_logits(model, inputs)
     return float(torch.linalg.norm(found - expected) / torch.linalg.norm(expected))
 
 

@@ -170,7 +170,8 @@ def train_lora(
     return (
         f"train_lora: {params.max_steps} steps, {figures['epochs']} epochs, "
         f"{figures['coverage']:.0%} of the sentences seen, {figures['num_too_long']} too long for "
-        f"max_length, validation loss {figures['base_val_loss']} -> {figures['best_val_loss']} "
+        f"max_length, validation loss {figures['base_val_loss']:.4f} -> "
+        f"{figures['best_val_loss']:.4f} "
         f"(step {figures['best_step']}), {time.monotonic() - start_s:.1f} s"
     )
 
