@@ -6,7 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,32 @@ def project(finished: Project, tmp_path: Path) -> Project:
     """A copy of the finished project, to change at will."""
     shutil.copytree(finished.folder, tmp_path / "project")
     return Project(tmp_path / "project", finished.home)
+
+
+def run_queue(project: Project, jobs: int) -> None:
+    """Start workers and wait until all tasks have succeeded and no worker is left."""
+    project.run("dvc", "queue", "start", "-j", str(jobs))
+    deadline_s = time.monotonic() + 200
+    while re.search(r"Queued|Running", status := project.run("dvc", "queue", "status")):
+        assert time.monotonic() < deadline_s, status
+        time.sleep(3)
+    assert "Failed" not in status
+    project.run("dvc", "queue", "stop")
+    while "0 active, 0 idle" not in (status := project.run("dvc", "queue", "status")):
+        assert time.monotonic() < deadline_s, status
+        time.sleep(1)
+
+
+@pytest.fixture(scope="session")
+def swept(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project after a grid of two ranks, on two workers, and a run of one worker."""
+    folder = tmp_path_factory.mktemp("swept") / "project"
+    shutil.copytree(finished.folder, folder)
+    project = Project(folder, finished.home)
+    project.run("dvc", "exp", "run", "-S", "lora.r=2,4", "--queue")
+    run_queue(project, jobs=2)
+    workers = ("-S", "normalize.workers=2", "-S", "extract_vq.workers=2")
+    project.run("dvc", "exp", "run", "--queue", "--name", "workers", *workers)
+    run_queue(project, jobs=1)
+    yield project
+    project.run("dvc", "queue", "stop", "--kill")
