@@ -21,7 +21,8 @@ TIMED = {
 }
 COMPARE = (
     *("dvc", "exp", "show", "--no-pager", "--only-changed", "--sort-by", "best_val_loss"),
-    *("--drop", r"train\.|val\.|Created|State|Executor|data/|fishdvc/|stages/|.*workers|merged_val"),
+    "--drop",
+    r"train\.|val\.|Created|State|Executor|data/|fishdvc/|stages/|.*workers|merged_val",
     *("--keep", "hours|coverage|best_step|merged_step"),
 )
 
