@@ -183,13 +183,14 @@ def test_a_command_names_every_output_and_its_inputs(stage: str) -> None:
 
 
 def test_what_can_be_made_again_is_not_pushed() -> None:
-    kept = {
-        path
-        for stage in STAGES
-        for path, options in entries(stage, "outs").items()
-        if options.get("cache") is not False and options.get("push") is not False
-    }
-    assert kept == {PATHS["codes"], PATHS["protos"], PATHS["lora"]}
+    outs = [(out, how) for stage in STAGES for out, how in entries(stage, "outs").items()]
+    not_pushed = {out for out, how in outs if how.get("push") is False}
+    assert not_pushed == {PATHS["base"], PATHS["normalized"], PATHS["merged"]}
+
+
+def test_every_out_is_cached_or_dvc_would_remember_no_run() -> None:
+    outs = [how for stage in STAGES for how in entries(stage, "outs").values()]
+    assert all(how.get("cache") is not False for how in outs)
 
 
 def test_byte_code_is_no_part_of_the_code() -> None:

@@ -10,6 +10,8 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
+from fishdvc.errors import ParamsError
+
 LoggerName = Literal["csv", "tensorboard", "none"]
 
 
@@ -19,11 +21,18 @@ def build_loggers(folder: Path, logger: LoggerName) -> list[Logger]:
     Args:
         folder: Where it writes.
         logger: Which.
+
+    Raises:
+        ParamsError: TensorBoard is asked for, but not installed.
     """
     if logger == "csv":
         return [CSVLogger(folder, name=None, version="")]
     if logger == "tensorboard":
-        return [TensorBoardLogger(folder, name=None, version="")]
+        try:
+            return [TensorBoardLogger(folder, name=None, version="")]
+        except ModuleNotFoundError as error:
+            todo = "pip install tensorboard, or set train_lora.logger to csv"
+            raise ParamsError(f"train_lora.logger: TensorBoard is not installed; {todo}") from error
     return []
 
 

@@ -131,10 +131,6 @@ def test_another_checkpoint_costs_a_merge(project: Any) -> None:
     assert project.run("git", "status", "--porcelain") == ""
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="DVC keeps no runs of stages that have an out with cache: false, as the reports are",
-)
 def test_earlier_params_restore_what_they_gave(project: Any) -> None:
     project.run("dvc", "exp", "apply", name_of_rank(project, 2))
     project.commit("Rank 2")

@@ -142,7 +142,7 @@ def test_the_pipeline_leaves_a_voice_and_nothing_else(project: Project) -> None:
     # Outputs are ignored or committed; nothing half-written is left.
     assert project.run("git", "status", "--porcelain") == ""
     tracked = project.run("git", "ls-files", "data").splitlines()
-    assert {Path(path).parts[1] for path in tracked} == {"raw", "metrics", "reports"}
+    assert {Path(path).parts[1] for path in tracked} == {"raw", "metrics"}
     assert not list(data.glob(".*.partial"))
 
 

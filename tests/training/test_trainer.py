@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy
 
+from fishdvc.errors import ParamsError
 from fishdvc.training.trainer import build_loggers
 
 
@@ -97,3 +98,14 @@ def test_loggers_are_made_by_name(tmp_path: Path) -> None:
     assert isinstance(csv, CSVLogger)
     assert Path(csv.log_dir) == tmp_path
     assert build_loggers(tmp_path, "none") == []
+
+
+def test_a_logger_that_is_not_installed_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: Any, **__: Any) -> None:
+        raise ModuleNotFoundError
+
+    monkeypatch.setattr("fishdvc.training.trainer.TensorBoardLogger", missing)
+    with pytest.raises(ParamsError, match="pip install tensorboard, or set train_lora.logger"):
+        build_loggers(tmp_path, "tensorboard")
