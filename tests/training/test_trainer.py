@@ -107,5 +107,5 @@ def test_a_logger_that_is_not_installed_says_so(
         raise ModuleNotFoundError
 
     monkeypatch.setattr("fishdvc.training.trainer.TensorBoardLogger", missing)
-    with pytest.raises(ParamsError, match="pip install tensorboard, or set train_lora.logger"):
+    with pytest.raises(ParamsError, match=r"pip install tensorboard, or set train_lora\.logger"):
         build_loggers(tmp_path, "tensorboard")
