@@ -1,8 +1,8 @@
 """Speak the texts by flite, and decode the human prompts; all at 16 kHz and one loudness.
 
 flite (Debian package, BSD-like licence) is called, not linked. The human voices, for the codec
-only, are June Wallack's and Carlo Flora's prompts from Debian's asterisk-core-sounds-fr-g722
-(CC-BY-SA 3.0) and asterisk-core-sounds-it-g722 (CC-BY 3.0), decoded by ffmpeg.
+only, are prompts from Debian's asterisk-core-sounds-fr-g722, -it-g722 and -ru-g722, decoded by
+ffmpeg; README.md has their licences.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from fishdvc.params import param, read_params
 HUMAN_PROMPTS = {
     "june-fr": Path("/usr/share/asterisk/sounds/fr_CA_f_June"),
     "carlo-it": Path("/usr/share/asterisk/sounds/it_IT_m_Carlo"),
+    "ivrvoice-ru": Path("/usr/share/asterisk/sounds/ru_RU_f_IvrvoiceRU"),
 }
 PEAK_CEILING_DBFS = -1.0
 SILENCE_THRESHOLD_DBFS = -60.0
@@ -31,16 +32,16 @@ class SynthesizeParams:
     """Section ``synthesize`` of params.yaml."""
 
     voices: tuple[str, ...] = param("Voices of flite.")
-    shares: tuple[int, ...] = param("Of the texts, for each voice.")
+    num_texts: tuple[int, ...] = param("How many, from the first on, each voice speaks.")
     target_loudness_lufs: float = param("Of every clip.", below=0)
 
 
 def run_and_normalize(command: list[str], out: Path, *, target_loudness_lufs: float) -> None:
     """Run a command that writes a WAV file, its last argument, and write it at one loudness."""
-    with NamedTemporaryFile(suffix=".wav") as wav:
-        subprocess.run([*command, wav.name], check=True, capture_output=True)
-        spoken = read_waveform(Path(wav.name))
     try:
+        with NamedTemporaryFile(suffix=".wav") as wav:
+            subprocess.run([*command, wav.name], check=True, capture_output=True)
+            spoken = read_waveform(Path(wav.name))
         gain = loudness_gain(
             spoken.samples,
             spoken.sample_rate_hz,
@@ -49,7 +50,7 @@ def run_and_normalize(command: list[str], out: Path, *, target_loudness_lufs: fl
             silence_threshold_dbfs=SILENCE_THRESHOLD_DBFS,
         ).gain
     except AudioError:
-        return  # the prompts hold clips of silence
+        return  # among the prompts are empty clips and clips of silence
     louder = Waveform(samples=spoken.samples * gain, sample_rate_hz=spoken.sample_rate_hz)
     write_flac(out, louder, comment="demo base")
 
@@ -66,14 +67,12 @@ def main() -> None:
 
     jobs: list[tuple[list[str], Path]] = []
     lines = (args.texts / "train.txt").read_text().splitlines()
-    # Dealt like cards: of each ten texts, five go to a voice with a share of five of ten.
-    hand = [v for v, n in zip(params.voices, params.shares, strict=True) for _ in range(n)]
-    for voice in params.voices:
+    for voice, num_texts in zip(params.voices, params.num_texts, strict=True):
         (args.speech / voice).mkdir(parents=True, exist_ok=True)
-    for number, line in enumerate(lines):
-        path = args.speech / hand[number % len(hand)] / f"{number:05d}.flac"
-        path.with_suffix(".lab").write_text(line)
-        jobs.append((["flite", "-voice", path.parent.name, "-t", line, "-o"], path))
+        for number, line in enumerate(lines[:num_texts]):
+            path = args.speech / voice / f"{number:05d}.flac"
+            path.with_suffix(".lab").write_text(line)
+            jobs.append((["flite", "-voice", voice, "-t", line, "-o"], path))
     for name, folder in HUMAN_PROMPTS.items():
         (args.speech / name).mkdir(parents=True, exist_ok=True)
         for source in sorted(folder.rglob("*.g722")):

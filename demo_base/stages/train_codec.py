@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from demo_base.initialize import code_entropy_bits, random_codec
 from demo_base.resumable import train
-from demo_base.speech import CropSampler
+from demo_base.speech import CropSampler, CropTrainingParams
 from fishdvc.codec import Codec, CodecConfig
 from fishdvc.codec.layers import ConvNeXtBlock
 from fishdvc.codec.quantizer import CodebookProjection
@@ -23,15 +23,9 @@ NUM_INITIAL_CROPS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodecParams:
+class CodecParams(CropTrainingParams):
     """Section ``codec`` of params.yaml."""
 
-    seed: int = param("Of weights and crops.")
-    num_steps: int = param("Steps of the optimizer.", at_least=1)
-    batch_size: int = param("Crops in a step.", at_least=1)
-    crop_frames: int = param("Frames of codes in a crop.", at_least=1)
-    human_share: float = param("Of the crops.", at_least=0, at_most=1)
-    learning_rate: float = param("Of AdamW.", above=0)
     latent_limit: float = param("Latents before FSQ are penalized beyond.", above=0)
     latent_penalty: float = param("Weight of the penalty.", at_least=0)
 
@@ -72,12 +66,7 @@ def main() -> None:
     params = read_params(args.params, "codec", CodecParams)
     torch.set_num_threads(1)
     config = CodecConfig.read(args.config)
-    crops = CropSampler(
-        args.speech,
-        num_samples=params.crop_frames * config.frame_length_samples,
-        human_share=params.human_share,
-        seed=params.seed,
-    )
+    crops = CropSampler(args.speech, params, frame_length_samples=config.frame_length_samples)
     log_mel = Codec(config, decoder=False).log_mel
     mel = log_mel(crops.batch(0, NUM_INITIAL_CROPS))
     codec = random_codec(config, mel, seed=params.seed)
@@ -87,7 +76,7 @@ def main() -> None:
 
     def step(number: int) -> dict[str, Tensor]:
         with torch.no_grad():
-            mel = codec.log_mel(crops.batch(number, params.batch_size))
+            mel = codec.log_mel(crops.batch(number))
         latents = codec.quantizer.downsample(codec.backbone(mel))
         quantized = codec.quantizer.residual_fsq(latents)
         error = (decoder(upsample(quantized.latents)) - mel).abs().mean()

@@ -17,9 +17,9 @@ from fishdvc.model.config import read_config
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.params import param, read_params
 from fishdvc.text import load_tokenizer
-from fishdvc.training.loss import dual_ar_loss
+from fishdvc.training.loss import IGNORED_LABEL, dual_ar_loss
 
-SENTENCE_COUNTS = (1, 1, 2, 3)
+SENTENCE_COUNTS = (1, 1, 1, 2)
 """In a sequence: the first are to those after them what a reference is in generation."""
 
 
@@ -33,13 +33,24 @@ class DualARParams:
     batch_frames: int = param("Frames of codes in a batch.", at_least=1)
     learning_rate: float = param("Of AdamW.", above=0)
     warmup_steps: int = param("Over which the rate rises.", at_least=1)
+    curriculum_steps: int = param("Over which longer and longer sentences come in.", at_least=1)
+    fast_share: float = param(
+        "Of the frames, those that the fast transformer learns.", above=0, at_most=1
+    )
+
+
+SHORTEST_SHARE = 0.15
+"""Of the sentences, with which training begins: short ones show where in the text one is."""
 
 
 class SequenceSampler:
-    """Draws batches of sequences of one to three sentences of one voice, of like length."""
+    """Draws batches of sequences of one or two sentences of one voice, of like length."""
 
-    def __init__(self, voices: list[list[TokenizedSentence]], *, seed: int) -> None:
-        self.voices, self.seed = voices, seed
+    def __init__(
+        self, voices: list[list[TokenizedSentence]], *, curriculum_steps: int, seed: int
+    ) -> None:
+        self.voices = [sorted(voice, key=lambda s: s.num_tokens) for voice in voices]
+        self.curriculum_steps, self.seed = curriculum_steps, seed
         self.shares = np.array([len(voice) for voice in voices]) / sum(map(len, voices))
 
     def batch(
@@ -48,11 +59,12 @@ class SequenceSampler:
         """Draw sequences, tokens and labels of each, that hold about so many frames together."""
         rng = np.random.default_rng((self.seed, step))
         length = int(rng.choice(SENTENCE_COUNTS))
+        known = min(1.0, SHORTEST_SHARE + (1 - SHORTEST_SHARE) * step / self.curriculum_steps)
         drawn: list[list[TokenizedSentence]] = []
         # Twice as many as needed: a window of the sorted ones is of like length.
         while sum(s.codes.shape[1] for sequence in drawn for s in sequence) < 2 * num_frames:
             voice = self.voices[rng.choice(len(self.voices), p=self.shares)]
-            drawn.append([voice[i] for i in rng.integers(len(voice), size=length)])
+            drawn.append([voice[i] for i in rng.integers(known * len(voice), size=length)])
         drawn.sort(key=lambda sequence: sum(s.num_tokens for s in sequence))
         half = (len(drawn) + 1) // 2
         start = int(rng.integers(len(drawn) - half + 1))
@@ -107,11 +119,15 @@ def main() -> None:
         ]
         for voice in params.voices
     ]
-    sequences = SequenceSampler(voices, seed=params.seed)
+    sequences = SequenceSampler(voices, curriculum_steps=params.curriculum_steps, seed=params.seed)
 
     def step(number: int) -> dict[str, Tensor]:
         examples = sequences.batch(number, params.batch_frames)
         batch = collate_sequences(examples, padding_id=tokenizer.end_of_text_id)
+        # The fast transformer costs as much as the slow one and learns sooner.
+        rng = torch.Generator().manual_seed(params.seed * 2**32 + number)
+        left_out = torch.rand(batch.labels[:, 0].shape, generator=rng) >= params.fast_share
+        batch.labels[:, 1:].masked_fill_(left_out.unsqueeze(1), IGNORED_LABEL)
         figures = dual_ar_loss(model, batch.inputs, batch.labels)
         return {
             "loss": figures.loss,

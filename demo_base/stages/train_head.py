@@ -1,7 +1,6 @@
 """Train upsampling and waveform head on the codes of the frozen encoder."""
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -9,24 +8,12 @@ from torch import Tensor, nn
 
 from demo_base.losses import SpectralLoss
 from demo_base.resumable import train
-from demo_base.speech import CropSampler
+from demo_base.speech import CropSampler, CropTrainingParams
 from fishdvc.codec import Codec, CodecConfig
 from fishdvc.codec.checkpoint import merge_weight_norm
-from fishdvc.params import param, read_params
+from fishdvc.params import read_params
 
 WINDOWS = (256, 512, 1024)
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadParams:
-    """Section ``head`` of params.yaml."""
-
-    seed: int = param("Of weights and crops.")
-    num_steps: int = param("Steps of the optimizer.", at_least=1)
-    batch_size: int = param("Crops in a step.", at_least=1)
-    crop_frames: int = param("Frames of codes in a crop.", at_least=1)
-    human_share: float = param("Of the crops.", at_least=0, at_most=1)
-    learning_rate: float = param("Of AdamW.", above=0)
 
 
 def main() -> None:
@@ -39,7 +26,7 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True, help="file to go on from")
     parser.add_argument("--generator", type=Path, required=True, help="file to write")
     args = parser.parse_args()
-    params = read_params(args.params, "head", HeadParams)
+    params = read_params(args.params, "head", CropTrainingParams)
     torch.set_num_threads(1)
     torch.manual_seed(params.seed)
     config = CodecConfig.read(args.config)
@@ -49,16 +36,11 @@ def main() -> None:
     upsample, head = codec.quantizer.upsample, codec.head
     weights = torch.load(args.codec, weights_only=True)
     codec.load_state_dict(weights | {f"head.{k}": v for k, v in head.state_dict().items()})
-    crops = CropSampler(
-        args.speech,
-        num_samples=params.crop_frames * config.frame_length_samples,
-        human_share=params.human_share,
-        seed=params.seed,
-    )
+    crops = CropSampler(args.speech, params, frame_length_samples=config.frame_length_samples)
     spectral_loss = SpectralLoss(codec.log_mel, WINDOWS)
 
     def step(number: int) -> dict[str, Tensor]:
-        audio = crops.batch(number, params.batch_size)
+        audio = crops.batch(number)
         with torch.no_grad():
             latents = codec.quantizer.downsample(codec.backbone(codec.log_mel(audio)))
             quantized = codec.quantizer.residual_fsq(latents).latents
