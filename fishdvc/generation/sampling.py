@@ -3,11 +3,56 @@
 Knows tensors of logits and a window of recent ids; no model and no order of codebooks.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 PENALTY_WINDOW_FRAMES = 16
 """Frames whose ids are penalized."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How every id and code is drawn; the defaults are the reference implementation's.
+
+    Attributes:
+        temperature: Above 0; below 1 sharpens.
+        top_p: Probability of the nucleus, above 0, at most 1.
+        repetition_penalty: Divides the positive logits of ids in the last 16 frames; 1 is none.
+    """
+
+    temperature: float = 0.7
+    top_p: float = 0.7
+    repetition_penalty: float = 1.2
+
+    def problems(self) -> list[str]:
+        """List the settings that are out of range."""
+        problems = []
+        if not self.temperature > 0:
+            problems.append(f"temperature: above 0 expected, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            problems.append(f"top_p: above 0 and at most 1 expected, got {self.top_p}")
+        if not self.repetition_penalty > 0:
+            problems.append(f"repetition_penalty: above 0 expected, got {self.repetition_penalty}")
+        return problems
+
+    def draw(self, logits: Tensor, ids: Tensor, window: Tensor | None, uniform: Tensor) -> Tensor:
+        """Draw an id for each sequence.
+
+        Args:
+            logits: ``(batch, choices)``.
+            ids: What the choices are called, ``(choices,)``.
+            window: Recent ids, ``(batch, 16)``, or None.
+            uniform: As for ``sample``, ``(batch,)``.
+
+        Returns:
+            ``(batch,)``.
+        """
+        logits = logits.float()
+        if window is not None:
+            logits = penalize(logits, ids, window, self.repetition_penalty)
+        return ids[sample(logits, uniform, temperature=self.temperature, top_p=self.top_p)]
 
 
 def penalty_window(history: Tensor, num_frames: int) -> Tensor:
@@ -47,9 +92,7 @@ def penalize(logits: Tensor, ids: Tensor, window: Tensor, penalty: float) -> Ten
     return torch.where(is_recent, penalized, logits)
 
 
-def sample(
-    logits: Tensor, *, temperature: float, top_p: float, generator: torch.Generator | None = None
-) -> Tensor:
+def sample(logits: Tensor, uniform: Tensor, *, temperature: float, top_p: float) -> Tensor:
     """Draw from the nucleus of a distribution (Holtzman et al., arXiv:1904.09751).
 
     The nucleus is the smallest set of likeliest choices whose probability reaches ``top_p``, by
@@ -58,9 +101,11 @@ def sample(
 
     Args:
         logits: ``(batch, choices)``.
+        uniform: What decides, 0 to below 1, ``(batch,)``: the choice at which the probabilities
+            added up, likeliest first, exceed it. So what a sequence draws depends on its own
+            randomness alone, whatever stands beside it.
         temperature: Above 0; below 1 sharpens.
         top_p: Above 0, at most 1, which keeps everything; near 0 gives the likeliest choice.
-        generator: Source of randomness, on the device of the logits; None is torch's own.
 
     Returns:
         Positions of the chosen, ``(batch,)``.
@@ -72,6 +117,9 @@ def sample(
         outside = before >= top_p
         outside[:, 0] = False
         sorted_logits = sorted_logits.masked_fill(outside, -torch.inf)
-    probabilities = (sorted_logits / temperature).softmax(dim=-1)
-    chosen = torch.multinomial(probabilities, 1, generator=generator)
-    return order.gather(1, chosen).squeeze(1)
+    cumulated = (sorted_logits / temperature).softmax(dim=-1).cumsum(dim=-1)
+    # The last sum may fall short of 1 by rounding: what has no probability is never reached.
+    reached = uniform.unsqueeze(1) * cumulated[:, -1:]
+    chosen = torch.searchsorted(cumulated, reached, right=True)
+    last = (sorted_logits > -torch.inf).sum(dim=-1, keepdim=True) - 1
+    return order.gather(1, chosen.minimum(last)).squeeze(1)

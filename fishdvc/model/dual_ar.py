@@ -190,7 +190,12 @@ class DualAR(nn.Module):
         x = self.embed(inputs)
         if packing is not None:
             x = packing.pack(x)
-        x = self._run(self.layers, x, self.slow_rotary[num_cached:end], packing, caches)
+        rotary = self.slow_rotary[num_cached:end]
+        if caches and caches[0].num_empty is not None:
+            # What stands at one place is a different position in each sequence.
+            places = torch.arange(num_cached, end, device=inputs.device)
+            rotary = self.slow_rotary[places - caches[0].num_empty.unsqueeze(1)]
+        x = self._run(self.layers, x, rotary, packing, caches)
         return x if packing is None else packing.unpack(x)
 
     def token_logits(self, hidden: Tensor) -> Tensor:

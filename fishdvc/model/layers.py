@@ -78,13 +78,14 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
 
     Args:
         x: ``(batch, tokens, heads, head_dim)``.
-        table: Rows of ``rotary_table`` for these tokens, ``(tokens, head_dim / 2, 2)``.
+        table: Rows of ``rotary_table`` for these tokens, ``(tokens, head_dim / 2, 2)``, or
+            for those of each sequence, ``(batch, tokens, head_dim / 2, 2)``.
 
     Returns:
         As ``x``, in its type.
     """
     even, odd = x.float().reshape(*x.shape[:-1], x.shape[-1] // 2, 2).unbind(-1)
-    cos, sin = table.float().unsqueeze(1).unbind(-1)
+    cos, sin = table.float().unsqueeze(-3).unbind(-1)
     turned = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
     return turned.flatten(-2).type_as(x)
 
@@ -134,7 +135,7 @@ class Attention(nn.Module):
 
         Args:
             x: ``(batch, tokens, dim)``, or packed ``(packed tokens, dim)``.
-            rotary: Rows of ``rotary_table`` for the tokens, ``(tokens, head_dim / 2, 2)``.
+            rotary: Rows of ``rotary_table`` for the tokens, as ``rotate`` takes them.
             packing: How ``x`` is packed.
             cache: Keys and values of earlier tokens. With any in it, ``x`` must be one token.
 
@@ -160,7 +161,8 @@ class Attention(nn.Module):
             # The queries that share a key/value head stand side by side as if they were tokens:
             # nothing is repeated, and the newest token may look at everything.
             grouped = queries.reshape(len(x), self.num_kv_heads, -1, self.head_dim)
-            mixed = nn.functional.scaled_dot_product_attention(grouped, keys, values)
+            mask = None if cache is None else cache.mask()
+            mixed = nn.functional.scaled_dot_product_attention(grouped, keys, values, mask)
             mixed = mixed.reshape(queries.shape)
         else:
             mixed = nn.functional.scaled_dot_product_attention(

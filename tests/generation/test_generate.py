@@ -1,6 +1,7 @@
 """Generation: the reference's greedy sequences, and the rules of what may be drawn."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,13 +9,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fishdvc.errors import ParamsError
-from fishdvc.generation import generate
+from fishdvc.generation import Sampling, generate
 from fishdvc.model import DualAR, load_dual_ar
 
 SEMANTIC_BEGIN_ID = 1036
 IM_END_ID = 1028
-GREEDY = {"temperature": 0.7, "top_p": 1e-9, "repetition_penalty": 1.2}
-RANDOM = {"temperature": 1.0, "top_p": 1.0, "repetition_penalty": 1.2}
+GREEDY = Sampling(temperature=0.7, top_p=1e-9, repetition_penalty=1.2)
+RANDOM = Sampling(temperature=1.0, top_p=1.0, repetition_penalty=1.2)
+
+
+def continued(model: DualAR, prompt: Tensor, sampling: Sampling = GREEDY, **options: Any) -> Tensor:
+    """Continue one prompt."""
+    defaults: dict[str, Any] = {"seeds": [0], "end_id": None}
+    (codes,) = generate(model, [prompt], sampling=sampling, **(defaults | options))
+    return codes
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +40,7 @@ def test_greedy_sequences_are_the_reference_s(
     model: DualAR, golden: dict[str, Tensor], case: str
 ) -> None:
     prompt = golden[f"{case}.prompt"]
-    codes = generate(model, prompt, max_new_frames=24, end_id=None, **GREEDY)
+    codes = continued(model, prompt, max_new_frames=24)
     new = torch.cat((codes[:1] + SEMANTIC_BEGIN_ID, codes))
     sequence = torch.cat((prompt, new), dim=1)
     torch.testing.assert_close(sequence, golden[f"{case}.sequence"].long(), rtol=0, atol=0)
@@ -40,8 +48,8 @@ def test_greedy_sequences_are_the_reference_s(
 
 def test_cached_generation_equals_full_forward(model: DualAR, golden: dict[str, Tensor]) -> None:
     prompt = golden["plain.prompt"].long()
-    settings = {"temperature": 1.0, "top_p": 1e-9, "repetition_penalty": 1.0}
-    codes = generate(model, prompt, max_new_frames=20, end_id=None, **settings)
+    greedy = Sampling(temperature=1.0, top_p=1e-9, repetition_penalty=1.0)
+    codes = continued(model, prompt, greedy, max_new_frames=20)
     sequence = torch.cat((prompt, torch.cat((codes[:1] + SEMANTIC_BEGIN_ID, codes))), dim=1)
     with torch.no_grad():
         logits = model(sequence.unsqueeze(0))
@@ -53,9 +61,7 @@ def test_cached_generation_equals_full_forward(model: DualAR, golden: dict[str, 
 
 def test_the_same_seed_gives_the_same_codes(model: DualAR, golden: dict[str, Tensor]) -> None:
     def run(seed: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        prompt = golden["plain.prompt"]
-        return generate(model, prompt, max_new_frames=6, end_id=None, generator=generator, **RANDOM)
+        return continued(model, golden["plain.prompt"], RANDOM, max_new_frames=6, seeds=[seed])
 
     assert torch.equal(run(1), run(1))
     assert not torch.equal(run(1), run(2))
@@ -78,9 +84,9 @@ def test_the_end_token_ends_without_a_frame(
     model: DualAR, golden: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompt = golden["plain.prompt"]
-    longer = generate(model, prompt, max_new_frames=8, end_id=None, **GREEDY)
+    longer = continued(model, prompt, max_new_frames=8)
     favour(model, monkeypatch, IM_END_ID, from_call=3)
-    codes = generate(model, prompt, max_new_frames=8, end_id=IM_END_ID, **GREEDY)
+    codes = continued(model, prompt, max_new_frames=8, end_id=IM_END_ID)
     assert torch.equal(codes, longer[:, :3])
 
 
@@ -88,7 +94,7 @@ def test_the_end_token_may_come_first(
     model: DualAR, golden: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     favour(model, monkeypatch, IM_END_ID)
-    codes = generate(model, golden["plain.prompt"], max_new_frames=8, end_id=IM_END_ID, **GREEDY)
+    codes = continued(model, golden["plain.prompt"], max_new_frames=8, end_id=IM_END_ID)
     assert (codes.shape, codes.dtype) == ((8, 0), torch.int64)
 
 
@@ -97,7 +103,7 @@ def test_ids_that_are_no_codes_are_never_drawn(
     model: DualAR, golden: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch, id_: int
 ) -> None:
     favour(model, monkeypatch, id_)
-    codes = generate(model, golden["plain.prompt"], max_new_frames=4, end_id=None, **RANDOM)
+    codes = continued(model, golden["plain.prompt"], RANDOM, max_new_frames=4)
     assert codes.shape == (8, 4)
     assert codes.min() >= 0
     assert codes.max() < 1024
@@ -106,8 +112,7 @@ def test_ids_that_are_no_codes_are_never_drawn(
 def test_codes_unknown_to_the_codec_are_never_drawn(
     model: DualAR, golden: dict[str, Tensor]
 ) -> None:
-    settings = {"max_new_frames": 8, "end_id": None, **RANDOM}
-    codes = generate(model, golden["plain.prompt"], num_codes=7, **settings)
+    codes = continued(model, golden["plain.prompt"], RANDOM, max_new_frames=8, num_codes=7)
     assert codes.max() < 7
 
 
@@ -117,13 +122,8 @@ def test_the_first_frame_never_enters_the_penalty(
     favoured = SEMANTIC_BEGIN_ID + 500
     favour(model, monkeypatch, favoured)
     # Drawn first, then again unpenalized, then penalized from 100 to 0.001.
-    codes = generate(
-        model,
-        golden["plain.prompt"],
-        max_new_frames=19,
-        end_id=None,
-        **{**GREEDY, "repetition_penalty": 1e5},
-    )
+    greedy = Sampling(temperature=0.7, top_p=1e-9, repetition_penalty=1e5)
+    codes = continued(model, golden["plain.prompt"], greedy, max_new_frames=19)
     assert codes[0, :2].tolist() == [500, 500]
     # The second frame leaves the window of 16 after 16 more.
     assert 500 not in codes[0, 2:18].tolist()
@@ -134,13 +134,19 @@ def test_bad_settings_are_all_named(model: DualAR, golden: dict[str, Tensor]) ->
     with pytest.raises(ParamsError) as error:
         generate(
             model,
-            golden["plain.prompt"],
+            [golden["plain.prompt"]],
+            seeds=[1, 2],
             max_new_frames=480,
-            temperature=0.0,
-            top_p=1.5,
-            repetition_penalty=0.0,
+            sampling=Sampling(temperature=0.0, top_p=1.5, repetition_penalty=0.0),
             end_id=None,
             num_codes=1025,
         )
-    names = ("temperature", "top_p", "repetition_penalty", "num_codes", "max_seq_len = 512")
+    names = (
+        "temperature",
+        "top_p",
+        "repetition_penalty",
+        "seeds",
+        "num_codes",
+        "max_seq_len = 512",
+    )
     assert all(name in str(error.value) for name in names)

@@ -29,9 +29,8 @@ def test_each_sequence_of_a_batch_has_its_own_window() -> None:
 
 def frequencies(logits: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    chosen = sample(
-        logits.expand(20_000, -1), temperature=temperature, top_p=top_p, generator=generator
-    )
+    uniform = torch.rand(20_000, generator=generator)
+    chosen = sample(logits.expand(20_000, -1), uniform, temperature=temperature, top_p=top_p)
     return torch.bincount(chosen, minlength=logits.shape[-1]) / 20_000
 
 
@@ -61,3 +60,13 @@ def test_the_full_nucleus_draws_by_probability_and_temperature() -> None:
 def test_impossible_choices_are_never_drawn() -> None:
     logits = torch.tensor([-torch.inf, 0.0, -torch.inf])
     assert frequencies(logits, temperature=5.0, top_p=1.0).tolist() == [0.0, 1.0, 0.0]
+
+
+def test_the_likeliest_come_first_and_the_edges_are_choices_too() -> None:
+    logits = torch.tensor([0.1, 0.5, 0.15, 0.25]).log().expand(6, -1)
+    uniform = torch.tensor([0.0, 0.49, 0.51, 0.74, 0.76, 1.0])
+    chosen = sample(logits, uniform, temperature=1.0, top_p=1.0)
+    assert chosen.tolist() == [1, 1, 3, 3, 2, 0]
+    # Nothing past the nucleus, whatever the sum of its probabilities rounds to.
+    chosen = sample(logits, uniform, temperature=1.0, top_p=0.6)
+    assert chosen.tolist() == [1, 1, 1, 3, 3, 3]
