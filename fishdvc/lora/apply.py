@@ -20,7 +20,8 @@ def applied_adapter(model: nn.Module, adapter: Adapter) -> Iterator[None]:
     """Add an adapter to what modules return, as long as the context lasts.
 
     Args:
-        model: The base the adapter was trained on, computing in float32.
+        model: The base the adapter was trained on, computing in any type; the adapter's part is
+            computed in float32 and rounded once.
         adapter: Its modules must be in the model.
     """
     handles = [
@@ -43,14 +44,14 @@ def adapt_output(
         module: What was learned.
         scale: Factor of the product of A and B.
         weight: The frozen weight; DoRA's norms are those of its sum with the product.
-        inputs: Of the module: activations ``(..., in)``, float32; of an embedding ids ``(...)``.
+        inputs: Of the module: activations ``(..., in)``; of an embedding ids ``(...)``.
         output: What the module computed from them without the adapter, float32.
     """
     lora_a, lora_b = module.lora_a.float(), module.lora_b.float()
     if module.is_embedding:
         narrow = functional.embedding(inputs, lora_a.T)
     else:
-        narrow = functional.linear(inputs, lora_a)
+        narrow = functional.linear(inputs.float(), lora_a)
     adapted = output + scale * functional.linear(narrow, lora_b)
     if module.magnitude is None:
         return adapted
@@ -62,6 +63,7 @@ def adapt_output(
 
 def _hook(module: ModuleAdapter, scale: float) -> Callable[[nn.Module, Any, Tensor], Tensor]:
     def add(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        return adapt_output(module, scale, layer.get_parameter("weight"), inputs[0], output)
+        weight = layer.get_parameter("weight")
+        return adapt_output(module, scale, weight, inputs[0], output.float()).type_as(output)
 
     return add

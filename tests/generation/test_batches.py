@@ -41,7 +41,7 @@ def test_ragged_prompts_with_seeds_get_what_they_get_alone(
         assert torch.equal(codes, alone)
 
 
-def test_many_seeds_of_one_prompt_end_at_different_times(
+def test_sequences_that_end_leave_the_others_alone(
     model: DualAR, prompts: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     end_id = SEMANTIC_BEGIN_ID - 8
@@ -62,15 +62,16 @@ def test_many_seeds_of_one_prompt_end_at_different_times(
     monkeypatch.setattr(model, "hidden_states", hidden_states)
     seeds = [7, 8, 9, 7, 10, 11]
     options = {"max_new_frames": 40, "sampling": SAMPLING, "end_id": end_id}
-    many = generate(model, [prompts[0]] * 6, seeds=seeds, **options)  # type: ignore[arg-type]
+    ragged = [prompts[i] for i in (0, 1, 2, 0, 3, 4)]
+    many = generate(model, ragged, seeds=seeds, **options)  # type: ignore[arg-type]
     steps = batches[6:]
     lengths = [codes.shape[1] for codes in many]
     assert torch.equal(many[0], many[3])
     assert len(set(lengths)) > 2
     # Who has ended costs nothing more.
     assert steps == [sum(length > i for length in lengths) for i in range(len(steps))]
-    for seed, codes in zip(seeds, many, strict=True):
-        (alone,) = generate(model, [prompts[0]], seeds=[seed], **options)  # type: ignore[arg-type]
+    for seed, prompt, codes in zip(seeds, ragged, many, strict=True):
+        (alone,) = generate(model, [prompt], seeds=[seed], **options)  # type: ignore[arg-type]
         assert torch.equal(codes, alone)
 
 
