@@ -10,6 +10,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -32,7 +33,7 @@ class SynthesizeParams:
     """Section ``synthesize`` of params.yaml."""
 
     voices: tuple[str, ...] = param("Voices of flite.")
-    num_texts: tuple[int, ...] = param("How many, from the first on, each voice speaks.")
+    num_texts: tuple[int, ...] = param("How many each voice speaks, none of them another's.")
     target_loudness_lufs: float = param("Of every clip.", below=0)
 
 
@@ -66,18 +67,18 @@ def main() -> None:
     normalized = partial(run_and_normalize, target_loudness_lufs=params.target_loudness_lufs)
 
     jobs: list[tuple[list[str], Path]] = []
-    lines = (args.texts / "train.txt").read_text().splitlines()
-    for voice, num_texts in zip(params.voices, params.num_texts, strict=True):
-        (args.speech / voice).mkdir(parents=True, exist_ok=True)
-        for number, line in enumerate(lines[:num_texts]):
-            path = args.speech / voice / f"{number:05d}.flac"
-            path.with_suffix(".lab").write_text(line)
-            jobs.append((["flite", "-voice", voice, "-t", line, "-o"], path))
     for name, folder in HUMAN_PROMPTS.items():
         (args.speech / name).mkdir(parents=True, exist_ok=True)
         for source in sorted(folder.rglob("*.g722")):
             path = args.speech / name / f"{source.stem}.flac"
             jobs.append((["ffmpeg", "-v", "error", "-y", "-i", str(source)], path))
+    lines = enumerate((args.texts / "train.txt").read_text().splitlines())
+    for voice, num_texts in zip(params.voices, params.num_texts, strict=True):
+        (args.speech / voice).mkdir(parents=True, exist_ok=True)
+        for number, line in islice(lines, num_texts):
+            path = args.speech / voice / f"{number:05d}.flac"
+            path.with_suffix(".lab").write_text(line)
+            jobs.append((["flite", "-voice", voice, "-t", line, "-o"], path))
     with ThreadPoolExecutor(2) as pool:
         for _ in pool.map(lambda job: normalized(*job), jobs):
             pass

@@ -7,20 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from demo_base.guided import GuidedDualAR
 from demo_base.resumable import train
-from fishdvc.dataset.collate import collate_sequences
-from fishdvc.dataset.semantic import TokenizedSentence, tokenize_sentence, training_example
+from demo_base.sequences import PromptShape, SequenceSampler, collate, diagonal_log_weights
+from fishdvc.dataset.semantic import tokenize_sentence
 from fishdvc.model.config import read_config
-from fishdvc.model.dual_ar import DualAR
 from fishdvc.params import param, read_params
 from fishdvc.text import load_tokenizer
 from fishdvc.training.loss import IGNORED_LABEL, dual_ar_loss
-
-SENTENCE_COUNTS = (1, 1, 1, 2)
-"""In a sequence: the first are to those after them what a reference is in generation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,56 +30,30 @@ class DualARParams:
     learning_rate: float = param("Of AdamW.", above=0)
     warmup_steps: int = param("Over which the rate rises.", at_least=1)
     curriculum_steps: int = param("Over which longer and longer sentences come in.", at_least=1)
+    history_noise: float = param(
+        "Of the frames it reads, replaced by others at random; falls to 0 in the end.",
+        at_least=0,
+        at_most=1,
+    )
+    guided_layers: tuple[int, ...] = param("Whose first head is drawn along the text.")
+    guidance: float = param("Weight of that in the loss; falls to 0 in the end.", at_least=0)
+    guidance_spread: float = param("In tokens of text.", above=0)
     fast_share: float = param(
         "Of the frames, those that the fast transformer learns.", above=0, at_most=1
     )
 
 
-SHORTEST_SHARE = 0.15
-"""Of the sentences, with which training begins: short ones show where in the text one is."""
-
-
-class SequenceSampler:
-    """Draws batches of sequences of one or two sentences of one voice, of like length."""
-
-    def __init__(
-        self, voices: list[list[TokenizedSentence]], *, curriculum_steps: int, seed: int
-    ) -> None:
-        self.voices = [sorted(voice, key=lambda s: s.num_tokens) for voice in voices]
-        self.curriculum_steps, self.seed = curriculum_steps, seed
-        self.shares = np.array([len(voice) for voice in voices]) / sum(map(len, voices))
-
-    def batch(
-        self, step: int, num_frames: int
-    ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Draw sequences, tokens and labels of each, that hold about so many frames together."""
-        rng = np.random.default_rng((self.seed, step))
-        length = int(rng.choice(SENTENCE_COUNTS))
-        known = min(1.0, SHORTEST_SHARE + (1 - SHORTEST_SHARE) * step / self.curriculum_steps)
-        drawn: list[list[TokenizedSentence]] = []
-        # Twice as many as needed: a window of the sorted ones is of like length.
-        while sum(s.codes.shape[1] for sequence in drawn for s in sequence) < 2 * num_frames:
-            voice = self.voices[rng.choice(len(self.voices), p=self.shares)]
-            drawn.append([voice[i] for i in rng.integers(known * len(voice), size=length)])
-        drawn.sort(key=lambda sequence: sum(s.num_tokens for s in sequence))
-        half = (len(drawn) + 1) // 2
-        start = int(rng.integers(len(drawn) - half + 1))
-        examples = [[training_example(s) for s in q] for q in drawn[start : start + half]]
-        return [
-            (
-                np.concatenate([tokens for tokens, _ in sequence], axis=1),
-                np.concatenate([labels for _, labels in sequence], axis=1),
-            )
-            for sequence in examples
-        ]
-
-
-def random_model(folder: Path, tokenizer_ids: int, semantic_begin_id: int) -> DualAR:
+def random_model(
+    folder: Path, tokenizer_ids: int, semantic_begin_id: int, guided_layers: tuple[int, ...]
+) -> GuidedDualAR:
     """Build the model that config.json describes; its vocabulary must be the tokenizer's."""
     config = read_config(folder)
     assert config.vocab_size >= tokenizer_ids
-    model = DualAR(
-        config, semantic_begin_id=semantic_begin_id, num_semantic_tokens=config.codebook_size
+    model = GuidedDualAR(
+        config,
+        semantic_begin_id=semantic_begin_id,
+        num_semantic_tokens=config.codebook_size,
+        guided_layers=guided_layers,
     )
     std = json.loads(folder.read_text())["initializer_range"]
     for parameter in model.parameters():
@@ -107,7 +77,9 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(params.seed)
     tokenizer = load_tokenizer(args.tokenizer)
-    model = random_model(args.config, tokenizer.num_ids, tokenizer.semantic_begin_id)
+    model = random_model(
+        args.config, tokenizer.num_ids, tokenizer.semantic_begin_id, params.guided_layers
+    )
     voices = [
         [
             tokenize_sentence(
@@ -119,21 +91,27 @@ def main() -> None:
         ]
         for voice in params.voices
     ]
-    sequences = SequenceSampler(voices, curriculum_steps=params.curriculum_steps, seed=params.seed)
+    sampler = SequenceSampler(voices, curriculum_steps=params.curriculum_steps, seed=params.seed)
+    shape = PromptShape.of(tokenizer)
 
     def step(number: int) -> dict[str, Tensor]:
-        examples = sequences.batch(number, params.batch_frames)
-        batch = collate_sequences(examples, padding_id=tokenizer.end_of_text_id)
+        sequences = sampler.sequences(number, params.batch_frames)
+        batch = collate(sequences, padding_id=tokenizer.end_of_text_id)
+        torch.manual_seed(params.seed * 2**32 + number)
+        left = 1 - number / params.num_steps
+        model.noise = params.history_noise * left
+        model.log_weights = diagonal_log_weights(sequences, shape, spread=params.guidance_spread)
         # The fast transformer costs as much as the slow one and learns sooner.
-        rng = torch.Generator().manual_seed(params.seed * 2**32 + number)
-        left_out = torch.rand(batch.labels[:, 0].shape, generator=rng) >= params.fast_share
+        left_out = torch.rand(batch.labels[:, 0].shape) >= params.fast_share
         batch.labels[:, 1:].masked_fill_(left_out.unsqueeze(1), IGNORED_LABEL)
         figures = dual_ar_loss(model, batch.inputs, batch.labels)
+        miss = torch.stack(model.misses).mean()
         return {
-            "loss": figures.loss,
+            "loss": figures.loss + params.guidance * left * miss,
             "base_loss": figures.base_loss,
             "codebook_loss": figures.codebook_loss,
             "top_5": figures.top_5_accuracy,
+            "attention_miss": miss,
         }
 
     train(

@@ -1,0 +1,70 @@
+"""Clips of the demo's voice that no training has seen, out of Debian's packages.
+
+Debian's asterisk-core-sounds-en-g722 has the recordings, asterisk-core-sounds-en their texts; a
+part of them lies in data/raw and is what the demo learns from.
+"""
+
+import gzip
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from demo_base.listeners import SAMPLE_RATE_HZ, Audio
+from demo_base.stages.synthesize import run_and_normalize
+from fishdvc.audio.waveform import read_waveform
+
+SOUNDS = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
+TEXTS = Path("/usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz")
+TARGET_LOUDNESS_LUFS = -23.0
+
+
+@dataclass(frozen=True)
+class SpokenText:
+    """A text and somebody saying it, at 16 kHz."""
+
+    text: str
+    audio: Audio
+
+
+def real_clips(data: Path, *, size: int, min_s: float, max_s: float) -> list[SpokenText]:
+    """Read clips of Allison Smith whose texts are not in the demo's data.
+
+    Args:
+        data: Folder of the demo's clips of her, with transcripts.
+        size: How many, drawn with a fixed seed; fewer if there are not so many.
+        min_s: Shortest, in seconds.
+        max_s: Longest, in seconds.
+    """
+    known = {path.read_text(encoding="utf-8").strip() for path in data.glob("*.lab")}
+    lines = gzip.decompress(TEXTS.read_bytes()).decode().splitlines()
+    entries = [
+        (name, text)
+        for name, _, text in (line.strip().partition(": ") for line in lines)
+        if text and not name.startswith(";") and "[" not in text and text not in known
+    ]
+    random.Random(0).shuffle(entries)
+    clips: list[SpokenText] = []
+    for name, text in entries:
+        source = SOUNDS / f"{name}.g722"
+        if len(clips) == size or not source.is_file():
+            continue
+        audio = _speech_of(["ffmpeg", "-v", "error", "-y", "-i", str(source)])
+        if audio is not None and min_s <= len(audio) / SAMPLE_RATE_HZ <= max_s:
+            clips.append(SpokenText(text, audio))
+    return clips
+
+
+def machine_clips(texts: list[str], voice: str) -> list[SpokenText]:
+    """Let a voice of flite speak texts."""
+    spoken = ((text, _speech_of(["flite", "-voice", voice, "-t", text, "-o"])) for text in texts)
+    return [SpokenText(text, audio) for text, audio in spoken if audio is not None]
+
+
+def _speech_of(command: list[str]) -> Audio | None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "clip.flac")
+        run_and_normalize(command, path, target_loudness_lufs=TARGET_LOUDNESS_LUFS)
+        return read_waveform(path).samples.astype(np.float32) if path.is_file() else None

@@ -1,0 +1,180 @@
+"""Measure what the demo base can do: its codec, its speech, and the voice that it learns.
+
+Needs packages that nothing else does; demo_base/README.md has the commands.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from demo_base.held_out import SpokenText, machine_clips, real_clips
+from demo_base.listeners import (
+    Audio,
+    Listener,
+    VoiceEncoder,
+    bootstrap_interval,
+    error_rates,
+)
+from demo_base.stages.assemble import CODEC_NAME
+from fishdvc.codec import Codec, load_codec
+from fishdvc.generation import Sampling, Speaker
+from fishdvc.model import load_dual_ar
+from fishdvc.params import param, read_params
+from fishdvc.text import load_tokenizer
+
+PARTS = ("codec", "base", "fine_tuned")
+BATCH_SIZE = 25
+SECONDS_PER_CHARACTER = 0.16
+"""More than twice what flite takes: who has not ended by then never would."""
+
+Figures = dict[str, float | list[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateParams:
+    """Section ``evaluate`` of params.yaml."""
+
+    num_clips: int = param("Held-out recordings.", at_least=2)
+    min_s: float = param("Shortest of them, in seconds.", above=0)
+    max_s: float = param("Longest of them, in seconds.", above=0)
+    temperature: float = param("Of generated speech.", above=0)
+    top_p: float = param("Of generated speech.", above=0, at_most=1)
+    repetition_penalty: float = param("Of generated speech.", above=0)
+
+
+class Evaluation:
+    """Speaks and listens; every part gives figures by name."""
+
+    def __init__(self, params: EvaluateParams, checkpoint: Path) -> None:
+        self.params = params
+        self.codec = _codec(checkpoint)
+        self.listener = Listener()
+        self.encoder = VoiceEncoder()
+
+    def of_codec(self, clips: dict[str, list[SpokenText]]) -> dict[str, Figures]:
+        """Encode and decode clips of each voice, and compare with the clips."""
+        figures: dict[str, Figures] = {}
+        for voice, spoken in clips.items():
+            originals = [clip.audio for clip in spoken]
+            decoded = [round_trip(self.codec, audio) for audio in originals]
+            texts = [clip.text for clip in spoken]
+            figures[f"{voice}, recorded"] = self._error_rates(texts, originals)
+            before, after = self._voices(originals), self._voices(decoded)
+            pairs = (before @ before.T)[*np.triu_indices(len(before), 1)]
+            similarity = (before * after).sum(dim=1)
+            figures[f"{voice}, decoded"] = {
+                **self._error_rates(texts, decoded),
+                "mel_error": _mean_mel_error(self.codec, originals, decoded),
+                "similarity": float(similarity.mean()),
+                "percentile_among_same_speaker_pairs": float(
+                    100 * (pairs < similarity.mean()).float().mean()
+                ),
+            }
+        return figures
+
+    def of_texts(
+        self, checkpoint: Path, texts: Sequence[str], voice: Sequence[Audio] = ()
+    ) -> Figures:
+        """Let a checkpoint speak texts; with clips of a voice, say how near it comes to them."""
+        speaker = Speaker(
+            load_dual_ar(checkpoint, dtype=torch.float32), self.codec, load_tokenizer(checkpoint)
+        )
+        sampling = Sampling(
+            temperature=self.params.temperature,
+            top_p=self.params.top_p,
+            repetition_penalty=self.params.repetition_penalty,
+        )
+        longest_s = max(map(len, texts)) * SECONDS_PER_CHARACTER + 1
+        speech = [
+            spoken
+            for start in range(0, len(texts), BATCH_SIZE)
+            for spoken in speaker.speak(
+                texts[start : start + BATCH_SIZE],
+                seeds=range(start, min(start + BATCH_SIZE, len(texts))),
+                sampling=sampling,
+                max_part_s=longest_s,
+            )
+        ]
+        audio = [spoken.samples.numpy() for spoken in speech]
+        figures: Figures = {
+            **self._error_rates(texts, audio),
+            "end_rate": sum(spoken.ended for spoken in speech) / len(speech),
+        }
+        if voice:
+            similarity = (self._voices(audio) @ self._voices(voice).T).mean(dim=1).tolist()
+            figures["similarity"] = sum(similarity) / len(similarity)
+            figures["similarity_interval"] = list(bootstrap_interval(similarity))
+        return figures
+
+    def _error_rates(self, texts: Sequence[str], audio: Sequence[Audio]) -> Figures:
+        return {**error_rates(texts, [self.listener.transcribe(clip) for clip in audio])}
+
+    def _voices(self, audio: Sequence[Audio]) -> Tensor:
+        return torch.stack([self.encoder(clip) for clip in audio])
+
+
+@torch.inference_mode()
+def round_trip(codec: Codec, audio: Audio) -> Audio:
+    """Encode and decode a clip; up to a frame is lost at its end."""
+    codes, num_frames = codec.encode(torch.from_numpy(audio)[None], torch.tensor([len(audio)]))
+    decoded, num_samples = codec.decode(codes, num_frames)
+    samples: Audio = decoded[0, : int(num_samples)].numpy()
+    return samples
+
+
+@torch.inference_mode()
+def _mean_mel_error(codec: Codec, originals: Sequence[Audio], decoded: Sequence[Audio]) -> float:
+    errors = []
+    for before, after in zip(originals, decoded, strict=True):
+        clips = torch.from_numpy(np.stack([before[: len(after)], after]))
+        recorded, spoken = codec.log_mel(clips)
+        errors.append(float((recorded - spoken).abs().mean()))
+    return sum(errors) / len(errors)
+
+
+def _codec(checkpoint: Path) -> Codec:
+    path = checkpoint / f"{CODEC_NAME}.pth"
+    return load_codec(path, path.with_suffix(".json"))
+
+
+def main() -> None:
+    """Write the figures as JSON and print them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, required=True)
+    parser.add_argument("--texts", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="the demo's clips of the voice")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="the base")
+    parser.add_argument("--merged", type=Path, help="the fine-tuned model, for fine_tuned")
+    parser.add_argument("--figures", type=Path, required=True, help="JSON to write")
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
+    args = parser.parse_args()
+    params = read_params(args.params, "evaluate", EvaluateParams)
+    evaluation = Evaluation(params, args.checkpoint)
+    held_out = (args.texts / "held_out.txt").read_text().splitlines()
+    third = len(held_out) // 3
+    real = real_clips(args.data, size=params.num_clips, min_s=params.min_s, max_s=params.max_s)
+    figures: dict[str, Figures] = {}
+    if "codec" in args.only:
+        machine = machine_clips(held_out[:third], "slt")
+        figures |= evaluation.of_codec({"Allison": real, "slt": machine})
+    if "base" in args.only:
+        for i, kind in enumerate(("examples", "prompts", "spellings")):
+            texts = held_out[i * third : (i + 1) * third]
+            figures[f"base, {kind}"] = evaluation.of_texts(args.checkpoint, texts)
+    if "fine_tuned" in args.only:
+        texts, voice = [clip.text for clip in real], [clip.audio for clip in real]
+        for name, checkpoint in (("base", args.checkpoint), ("merged", args.merged)):
+            figures[f"{name}, Allison's texts"] = evaluation.of_texts(checkpoint, texts, voice)
+    args.figures.write_text(json.dumps(figures, indent=1) + "\n")
+    for name, values in figures.items():
+        print(f"{name}: " + ", ".join(f"{k} {np.round(v, 3)}" for k, v in values.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+import torch
+
+from demo_base.guided import GuidedDualAR, attention_miss
+from fishdvc.model.config import read_config
+from fishdvc.model.layers import Attention, rotary_table
+from fishdvc.training.loss import dual_ar_loss
+from tests.demo_base.test_checkpoint import CHECKPOINT
+
+
+def model(noise: float = 0.0) -> GuidedDualAR:
+    torch.manual_seed(0)
+    built = GuidedDualAR(
+        read_config(CHECKPOINT / "config.json"),
+        semantic_begin_id=312,
+        num_semantic_tokens=1024,
+        guided_layers=(1, 2),
+    )
+    built.noise = noise
+    return built
+
+
+def inputs() -> torch.Tensor:
+    batch = torch.zeros(2, 9, 12, dtype=torch.int64)
+    batch[:, 0, :6] = torch.arange(6)
+    codes = torch.randint(1, 1000, (2, 8, 6), generator=torch.Generator().manual_seed(1))
+    batch[:, 1:, 6:] = codes
+    batch[:, 0, 6:] = 312 + codes[:, 0]
+    return batch
+
+
+def test_without_noise_it_is_the_model() -> None:
+    guided = model()
+    torch.manual_seed(0)
+    plain = super(GuidedDualAR, guided)
+    torch.testing.assert_close(guided.hidden_states(inputs()), plain.hidden_states(inputs()))
+
+
+def test_noise_changes_frames_for_frames_and_no_text() -> None:
+    seen = []
+    guided = model(noise=1.0)
+    guided.embeddings.register_forward_hook(lambda _, args, __: seen.append(args[0]))
+    guided.hidden_states(inputs())
+    (ids,) = seen
+    torch.testing.assert_close(ids[:, :6], inputs()[:, 0, :6])
+    frames = set(inputs()[:, 0, 6:].flatten().tolist())
+    assert set(ids[:, 6:].flatten().tolist()) < frames
+
+
+def test_labels_stay_what_they_were_under_noise() -> None:
+    given = inputs()
+    dual_ar_loss(model(noise=1.0), given, torch.roll(given, -1, dims=2))
+    torch.testing.assert_close(given, inputs())
+
+
+def test_a_head_that_looks_nowhere_in_particular_misses_by_the_logarithm_of_the_places() -> None:
+    torch.manual_seed(0)
+    attention = Attention(8, 2, 1, qkv_bias=False)
+    torch.nn.init.zeros_(attention.wqkv.weight)
+    log_weights = torch.full((1, 4, 4), -torch.inf)
+    log_weights[0, 3, 1] = 0.0
+    miss = attention_miss(
+        attention, torch.randn(1, 4, 8), rotary_table(4, 4, 1e4), None, log_weights
+    )
+    torch.testing.assert_close(miss, torch.tensor(4.0).log())
+
+
+def test_what_a_head_misses_is_what_its_attention_says() -> None:
+    """Against the attention itself, with values that name the places looked at."""
+    torch.manual_seed(0)
+    attention = Attention(8, 2, 1, qkv_bias=False)
+    x, rotary = torch.randn(1, 4, 8), rotary_table(4, 4, 1e4)
+    torch.nn.init.eye_(attention.wo.weight)
+    log_weights = torch.full((1, 4, 4), -torch.inf)
+    log_weights[0, 2, 1] = -0.5
+    values = torch.zeros(4)
+    values[1] = 1.0  # so that what the head mixes is how much it looks at place 1
+
+    def with_values(_: torch.nn.Module, __: object, output: torch.Tensor) -> torch.Tensor:
+        output = output.clone()
+        output[..., -4:] = values[:, None]
+        return output
+
+    attention.wqkv.register_forward_hook(with_values)
+    looked = attention(x, rotary)[0, 2, 0]
+    miss = attention_miss(attention, x, rotary, None, log_weights)
+    torch.testing.assert_close(miss, -(looked.log() - 0.5))
+
+
+def test_guidance_teaches_where_to_look() -> None:
+    guided = model()
+    guided.log_weights = torch.full((2, 12, 12), -torch.inf)
+    guided.log_weights[:, 6:, 3] = 0.0
+    optimizer = torch.optim.AdamW(guided.parameters(), 1e-2)
+    misses = []
+    for _ in range(20):
+        guided.hidden_states(inputs())
+        miss = torch.stack(guided.misses).mean()
+        optimizer.zero_grad()
+        miss.backward()
+        optimizer.step()
+        misses.append(float(miss.detach()))
+    assert len(guided.misses) == 2
+    assert misses[-1] < misses[0] / 4
