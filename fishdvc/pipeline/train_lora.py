@@ -118,8 +118,6 @@ def train_lora(
     model.gradient_checkpointing = params.gradient_checkpointing
     data = _data_module(model, params, base, protos)
     data.setup()
-    lines = _too_long(data)
-    write_report(too_long, f"train_lora: {len(lines)} clips longer than max_length", lines)
     adapted = _adapted(model, lora, params.init_from)
     module = AdapterTraining(
         adapted,
@@ -156,6 +154,8 @@ def train_lora(
         ],
     )
     if trainer.is_global_zero:
+        lines = _too_long(data)
+        write_report(too_long, f"train_lora: {len(lines)} clips longer than max_length", lines)
         print(_plan(adapted, data, params, trainer.world_size, point), flush=True)
     _fit(trainer, module, data, point, params)
     if not trainer.is_global_zero:
