@@ -33,6 +33,10 @@ class FileCache:
             return False
         return True
 
+    def holds(self, key: str) -> bool:
+        """Whether there is a file of this key."""
+        return self._path(key).is_file()
+
     def store(self, key: str, source: Path) -> None:
         """Keep a copy of a file; a reader never sees half of it."""
         kept = self._path(key)

@@ -3,8 +3,9 @@
 import functools
 import math
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,7 @@ from fishdvc.files.cache import (
 from fishdvc.files.outputs import fresh_folder, write_metrics
 from fishdvc.files.parallel import map_ahead, num_workers, progress
 from fishdvc.files.problems import OnBadClip, settle_problems
+from fishdvc.files.ranks import Rank, check_alone, run_on_ranks
 from fishdvc.params import param
 
 Codes = npt.NDArray[np.uint16]
@@ -47,6 +49,12 @@ class ExtractVqParams:
         "Clips encoded side by side, each on one core; 0 means one for each core.", at_least=0
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = param("Where the codec runs.")
+    devices: int | Literal["auto"] = param(
+        "Processes on each machine that share the clips, each on a device of its own; auto means "
+        "one for each GPU.",
+        at_least=1,
+    )
+    num_nodes: int = param("Machines that share the clips.", at_least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +80,11 @@ def extract_vq(
     """Write the codes of every clip: the same tree, ``<clip>.npy``, uint16 (num_codebooks, frames).
 
     A clip gets the codes that it gets alone, whatever clips are encoded beside it. Clips seen
-    before by the same codec come from the cache; without new ones the codec is not loaded.
+    before by the same codec come from the cache; without new ones the codec is not loaded. Several
+    processes encode into that cache, each its own clips, before the first one writes.
 
     Args:
-        params: Codec, workers, device.
+        params: Codec, workers, devices.
         codec_checkpoint: The codec's weights.
         normalized: Folder of FLAC files.
         on_bad_clip: What to do about clips too short to make a frame.
@@ -84,11 +93,12 @@ def extract_vq(
         metrics: File to write counts to.
 
     Returns:
-        One line for people.
+        One line for people; nothing on processes that only helped.
 
     Raises:
         CheckpointError: The codec cannot be loaded.
         DatasetError: There are bad clips and they may not be skipped, or no clip is left.
+        RankError: One of several processes died.
     """
     start_s = time.monotonic()
     config_file = Path(params.codec_config) if params.codec_config else None
@@ -96,8 +106,32 @@ def extract_vq(
     encoder = _encoder_key(codec_checkpoint, config_file)
     config = CodecConfig.read(config_file) if config_file else CodecConfig.firefly()
     cache = project_cache("extract_vq")
+    clips = sorted(normalized.rglob("*.flac"))
+    num_encoded = 0
+    devices = _num_devices(params)
+    if devices > 1 or params.num_nodes > 1:
+        encode_share = functools.partial(
+            _encode_share,
+            clips=clips,
+            normalized=normalized,
+            load=functools.partial(load_codec, codec_checkpoint, config, decoder=False),
+            encoder=encoder,
+            cache=cache,
+            workers=params.workers,
+        )
+        encoded = run_on_ranks(
+            "extract_vq",
+            encode_share,
+            accelerator=params.device,
+            devices=devices,
+            num_nodes=params.num_nodes,
+        )
+        if encoded is None:
+            return ""
+        num_encoded = encoded
+    else:
+        check_alone("extract_vq")
     with fresh_folder(codes) as folder:
-        clips = sorted(normalized.rglob("*.flac"))
         jobs = list(_clips_to_encode(clips, normalized, folder, encoder, cache))
         problems: list[_Job] = []
         if jobs:
@@ -106,7 +140,7 @@ def extract_vq(
             )
             problems = [job for job in jobs if _too_short(job, codec)]
             jobs = [job for job in jobs if not _too_short(job, codec)]
-            _encode_all(codec, jobs, folder, cache, params.workers)
+            num_encoded += len(list(_encode_all(codec, jobs, folder, cache, params.workers)))
         least_s = codec.min_num_samples / codec.config.sample_rate_hz if problems else 0.0
         problem_lines = [
             f"{job.audio}: {job.duration_s:.3f} s is too short to make a frame of codes "
@@ -126,7 +160,7 @@ def extract_vq(
     return (
         f"extract_vq: {num_good} clips, {usage['num_frames']} frames, "
         f"{usage['mean_codebook_entropy_bits']} bits in a codebook, {len(problems)} skipped, "
-        f"{num_good - len(jobs)} unchanged, {time.monotonic() - start_s:.1f} s"
+        f"{num_good - num_encoded} unchanged, {time.monotonic() - start_s:.1f} s"
     )
 
 
@@ -153,13 +187,42 @@ def _clips_to_encode(
         destination = folder / f"{name}.npy"
         destination.parent.mkdir(parents=True, exist_ok=True)
         if not cache.fetch(key, destination):
-            try:
-                duration_s = soundfile.info(clip).duration
-            except soundfile.SoundFileError as error:
-                raise AudioError(
-                    f"{clip}: not readable as audio ({error}); run normalize again"
-                ) from error
-            yield _Job(name=name, audio=clip, duration_s=duration_s, key=key)
+            yield _Job(name=name, audio=clip, duration_s=_duration_s(clip), key=key)
+
+
+def _encode_share(
+    rank: Rank,
+    *,
+    clips: Sequence[Path],
+    normalized: Path,
+    load: Callable[..., Codec],
+    encoder: str,
+    cache: FileCache,
+    workers: int,
+) -> int:
+    """Encode one rank's part of the clips into the cache; return how many were not there yet."""
+    jobs = []
+    for clip in rank.share(clips, [_duration_s(clip) for clip in clips]):
+        key = combined_key(content_hash(clip), encoder)
+        if not cache.holds(key):
+            name = clip.relative_to(normalized).with_suffix("").as_posix()
+            jobs.append(_Job(name=name, audio=clip, duration_s=_duration_s(clip), key=key))
+    if not jobs:
+        return 0
+    codec = load(device=torch.device(rank.device))
+    # Who assembles the folder speaks of the others.
+    jobs = [job for job in jobs if not _too_short(job, codec)]
+    with tempfile.TemporaryDirectory() as folder:
+        for path in _encode_all(codec, jobs, Path(folder), cache, rank.workers(workers)):
+            path.unlink()
+    return len(jobs)
+
+
+def _duration_s(clip: Path) -> float:
+    try:
+        return float(soundfile.info(clip).duration)
+    except soundfile.SoundFileError as error:
+        raise AudioError(f"{clip}: not readable as audio ({error}); run normalize again") from error
 
 
 def _too_short(job: _Job, codec: Codec) -> bool:
@@ -170,8 +233,12 @@ def _too_short(job: _Job, codec: Codec) -> bool:
 
 def _encode_all(
     codec: Codec, jobs: Sequence[_Job], folder: Path, cache: FileCache, workers: int
-) -> None:
-    """Encode clips side by side, each on one core: nothing is padded, no core waits for another."""
+) -> Iterator[Path]:
+    """Encode clips side by side, each on one core: nothing is padded, no core waits for another.
+
+    Yields:
+        Each file of codes, written and in the cache.
+    """
     if codec.device.type == "cpu":
         torch.set_num_threads(1)
     encode = functools.partial(_encode_clip, codec=codec)
@@ -181,8 +248,10 @@ def _encode_all(
     pairs = zip(ordered, results, strict=True)
     for job, codes in progress(pairs, total=len(ordered), label="extract_vq"):
         destination = folder / f"{job.name}.npy"
+        destination.parent.mkdir(parents=True, exist_ok=True)
         np.save(destination, codes)
         cache.store(job.key, destination)
+        yield destination
 
 
 def _encode_clip(job: _Job, *, codec: Codec) -> Codes:
@@ -209,6 +278,14 @@ def _codebook_usage(folder: Path, config: CodecConfig) -> dict[str, float | int]
         "num_frames": num_frames,
         "mean_codebook_entropy_bits": round(float(entropy_bits.mean()), 3),
     }
+
+
+def _num_devices(params: ExtractVqParams) -> int:
+    """Number of processes on each machine."""
+    if params.devices != "auto":
+        return params.devices
+    on_gpus = params.device in ("auto", "cuda") and torch.cuda.is_available()
+    return torch.cuda.device_count() if on_gpus else 1
 
 
 def _device(name: str) -> torch.device:

@@ -1,12 +1,16 @@
 """What the stages' tests share: parameters as shipped, and a working folder of their own."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from fishdvc.dataset import SpeakerGroup
 from fishdvc.dataset.shards import Sentence, write_shards
@@ -29,6 +33,7 @@ SECTIONS: dict[str, type] = {
     "merge": MergeParams,
 }
 Shipped = Callable[..., Any]
+RunScript = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +52,40 @@ def shipped(top: Path) -> Shipped:
         return dataclasses.replace(params, **changes)
 
     return section
+
+
+@pytest.fixture
+def run_script(top: Path, work: Path) -> RunScript:
+    """Run a stage's script in the working folder.
+
+    Its arguments: the stage, its sections as dataclasses, paths by option; ``prelude``: code that
+    runs before it, in every process.
+    """
+
+    def run(
+        stage: str, sections: dict[str, Any], paths: dict[str, str | Path], *, prelude: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        plain = {name: dataclasses.asdict(section) for name, section in sections.items()}
+        (work / "params.yaml").write_text(yaml.safe_dump(plain))
+        (work / "script.py").write_text(
+            f"{prelude}\n"
+            "from stages.command import run_stage\n"
+            f"from stages.{stage} import main\n"
+            "if __name__ == '__main__':\n"
+            "    run_stage(main)\n"
+        )
+        options = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+        return subprocess.run(
+            [sys.executable, "script.py", *options],
+            cwd=work,
+            env={**os.environ, "PYTHONPATH": str(top), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+
+    return run
 
 
 @pytest.fixture(scope="session")

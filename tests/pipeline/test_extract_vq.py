@@ -1,6 +1,7 @@
 """extract_vq: the codes a clip gets alone, kept from run to run."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,94 @@ def test_no_clip_at_all_is_no_success(run: Any) -> None:
     Path("normalized").mkdir()
     with pytest.raises(DatasetError, match="no clip is left"):
         run()
+
+
+@pytest.fixture
+def run_ranks(shipped: Any, base_folder: Path, run_script: Any) -> Any:
+    def run(prelude: str = "") -> Any:
+        for path in base_folder.iterdir():
+            Path("base").mkdir(exist_ok=True)
+            shutil.copyfile(path, Path("base", path.name))
+        paths = {name: name for name in ("base", "normalized", "codes")}
+        return run_script(
+            "extract_vq",
+            {
+                "dataset": shipped("dataset", on_bad_clip="skip"),
+                "base": shipped("base"),
+                "extract_vq": shipped("extract_vq", device="cpu", workers=1, devices=2),
+            },
+            {**paths, "skipped": "skipped.txt", "metrics": "metrics.json"},
+            prelude=prelude,
+        )
+
+    return run
+
+
+@pytest.mark.usefixtures("_clips")
+def test_ranks_make_the_same_bytes_each_its_own_clips(
+    run: Any, run_ranks: Any, make_clip: Any
+) -> None:
+    make_clip(Path("normalized/ann/hm.flac"), rate_hz=44100, seconds=0.01)
+    summary = run(on_bad_clip="skip").rsplit(",", 1)[0]
+    for name in ("codes", "skipped.txt", "metrics.json"):
+        Path(name).rename(f"alone_{name}")
+    shutil.rmtree(".fishdvc_cache")
+    done = run_ranks(
+        "import os, fishdvc.pipeline.extract_vq as stage\n"
+        "plain = stage._encode_clip\n"
+        "def noted(job, *, codec):\n"
+        "    with open('who.txt', 'a') as file:\n"
+        "        file.write(os.environ['LOCAL_RANK'] + ' ' + job.name + '\\n')\n"
+        "    return plain(job, codec=codec)\n"
+        "stage._encode_clip = noted\n"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.rsplit(",", 1)[0] == summary
+    assert "1 skipped, 0 unchanged" in summary
+    for name in ("skipped.txt", "metrics.json"):
+        assert Path(name).read_bytes() == Path(f"alone_{name}").read_bytes()
+    assert tree(Path("codes")) == {f"{name}.npy" for name in CLIPS}
+    for name in CLIPS:
+        alone = Path(f"alone_codes/{name}.npy")
+        assert Path(f"codes/{name}.npy").read_bytes() == alone.read_bytes()
+    # By length: 1.1 s against 0.61 s and 0.6 s and 0.11 s.
+    assert sorted(Path("who.txt").read_text().splitlines()) == [
+        "0 ann/1.5-2.5",
+        "0 x/bob/b",
+        "1 ann/a",
+        "1 x/bob/c",
+    ]
+
+
+@pytest.mark.usefixtures("_clips")
+def test_a_rank_that_dies_fails_the_stage_and_what_was_there_stays(
+    run: Any, run_ranks: Any
+) -> None:
+    run()
+    before = {p: p.read_bytes() for p in Path("codes").rglob("*.npy")}
+    shutil.rmtree(".fishdvc_cache")
+    done = run_ranks(
+        "import os, fishdvc.pipeline.extract_vq as stage\n"
+        "if os.environ.get('LOCAL_RANK') == '1':\n"
+        "    stage._encode_clip = lambda *_, **__: os.kill(os.getpid(), 9)\n"
+    )
+    assert done.returncode == 1
+    assert "error: extract_vq: process 1 of 2 died: signal 9 (SIGKILL)" in done.stderr
+    assert {p: p.read_bytes() for p in Path("codes").rglob("*.npy")} == before
+    assert not Path(".codes.partial").exists()
+
+
+def test_auto_devices_are_the_gpus_that_the_codec_may_use(
+    shipped: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count(**changes: Any) -> int:
+        return stage._num_devices(shipped("extract_vq", **{"devices": "auto", **changes}))
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert count() == 1
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 8)
+    assert count() == 8
+    assert count(device="cuda") == 8
+    assert count(device="cpu") == 1
+    assert count(devices=2) == 2

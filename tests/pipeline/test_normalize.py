@@ -205,3 +205,37 @@ def test_one_clip_tells_whether_it_was_made_before(shipped: Any, make_clip: Any)
         )
         assert (result.duration_s, result.problems) == (0.5, ())
         assert result.from_cache is from_cache
+
+
+@pytest.mark.usefixtures("_clips")
+def test_ranks_make_the_same_bytes_and_one_list_of_problems(
+    run: Any, make_clip: Any, shipped: Any, run_script: Any
+) -> None:
+    for i in range(4):
+        make_clip(RAW / f"carl/{i}.wav", seed=i, seconds=0.2)
+        (RAW / f"carl/{i}.lab").write_text("" if i % 2 else "Hm.")
+    (RAW / "ann/b.flac").write_bytes(b"fLaC")
+    (RAW / "more/bob/short.lab").unlink()
+    made = ("normalized", "skipped.txt", "metrics.json")
+    summary = run(dataset={"on_bad_clip": "skip"}).rsplit(",", 1)[0]
+    assert ", 4 skipped, 0 unchanged" in summary
+    assert len(Path("skipped.txt").read_text().splitlines()) == 5
+    for name in made:
+        Path(name).rename(f"alone_{name}")
+    shutil.rmtree(".fishdvc_cache")
+
+    done = run_script(
+        "normalize",
+        {
+            "dataset": shipped("dataset", path="raw", on_bad_clip="skip"),
+            "normalize": shipped("normalize", workers=1, devices=2),
+        },
+        dict(zip(("normalized", "skipped", "metrics"), made, strict=True)),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.rsplit(",", 1)[0] == summary
+    for name in made[1:]:
+        assert Path(name).read_bytes() == Path(f"alone_{name}").read_bytes()
+    assert tree(Path("normalized")) == tree(Path("alone_normalized"))
+    for name in tree(Path("normalized")):
+        assert Path("normalized", name).read_bytes() == Path("alone_normalized", name).read_bytes()
