@@ -30,7 +30,7 @@ from fishdvc.training.checkpoints import AdapterCheckpoints
 from fishdvc.training.curves import Curves
 from fishdvc.training.module import AdapterTraining
 from fishdvc.training.resume import CHECKPOINT, CURVES, ResumePoints
-from fishdvc.training.trainer import LoggerName, build_loggers, build_trainer
+from fishdvc.training.trainer import LoggerName, StrategyName, build_loggers, build_trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,9 @@ class TrainLoraParams:
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = param("Where to train.")
     devices: int | Literal["auto"] = param("How many devices of a machine.", at_least=1)
     num_nodes: int = param("How many machines.", at_least=1)
-    strategy: str = param("auto, ddp, fsdp, or another of Lightning's.")
+    strategy: StrategyName = param(
+        "ddp: each device has the whole model; fsdp: a part of the frozen base; auto: ddp."
+    )
     process_group_backend: Literal["auto", "nccl", "gloo"] = param("What several devices talk by.")
     precision: Literal["auto", "32-true", "bf16-true", "bf16-mixed"] = param(
         "Of the frozen base (-true) or of the arithmetic (-mixed); adapters are always float32."

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from peft import PeftModel
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fishdvc.dataset.collate import Batch
@@ -65,6 +65,10 @@ class AdapterTraining(LightningModule):
     def _dual_ar(self) -> DualAR:
         """The wrapped model: PEFT's wrapping has all of its attributes, but not its type."""
         return cast(DualAR, self.model)
+
+    def blocks_run_once(self) -> list[nn.Module]:
+        """Return the blocks that run once a batch, each as a whole: the slow transformer's."""
+        return list(self._dual_ar.layers)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW on what is trainable, with a constant rate after the warm-up."""

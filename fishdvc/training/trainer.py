@@ -11,8 +11,10 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from fishdvc.errors import ParamsError
+from fishdvc.training.sharded import ShardedBaseStrategy
 
 LoggerName = Literal["csv", "tensorboard", "none"]
+StrategyName = Literal["auto", "ddp", "fsdp"]
 
 
 def build_loggers(folder: Path, logger: LoggerName) -> list[Logger]:
@@ -45,7 +47,7 @@ def build_trainer(
     accelerator: str,
     devices: int | str,
     num_nodes: int,
-    strategy: str,
+    strategy: StrategyName,
     process_group_backend: str,
     precision: Literal["32-true", "bf16-mixed"],
     loggers: Sequence[Logger],
@@ -61,7 +63,7 @@ def build_trainer(
         accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         devices: ``auto`` or a number, on each node.
         num_nodes: Machines.
-        strategy: ``auto``, ``ddp``, ``fsdp`` or another of Lightning's.
+        strategy: ``auto``, ``ddp``, or ``fsdp``: each device holds a part of the frozen base.
         process_group_backend: ``auto``, ``nccl`` or ``gloo`` (Windows, CPU).
         precision: Of what Lightning casts.
         loggers: Where curves go.
@@ -70,9 +72,12 @@ def build_trainer(
     # Who wants to know about the device and the summary reads our own line.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     on_terminal = sys.stderr.isatty()
+    backend = None if process_group_backend == "auto" else process_group_backend
     chosen: str | Strategy = strategy
-    if process_group_backend != "auto":
-        chosen = DDPStrategy(process_group_backend=process_group_backend)
+    if strategy == "fsdp":
+        chosen = ShardedBaseStrategy(process_group_backend=backend)
+    elif backend:
+        chosen = DDPStrategy(process_group_backend=backend)
     return Trainer(
         max_steps=max_steps,
         max_epochs=-1,
@@ -92,6 +97,8 @@ def build_trainer(
         # The plan of an epoch is the data module's, of each process its own part.
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
+        # What is gathered in inference mode could not be used in training after it.
+        inference_mode=strategy != "fsdp",
         num_sanity_val_steps=0,
         enable_checkpointing=False,
         enable_model_summary=False,

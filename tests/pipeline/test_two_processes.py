@@ -124,12 +124,14 @@ def assert_trained_alike(alone: Path, together: Path) -> None:
 def test_two_processes_equal_one_with_twice_the_batch(
     write_params: Any, one_process: Path, top: Path, base_folder: Path
 ) -> None:
-    folder = write_params(
-        "two", batch_size=2, devices=2, strategy="ddp", process_group_backend="gloo"
-    )
     command = [sys.executable, "-m", *stage_command(base_folder, one_process.parent / "protos")]
-    succeed([start(top, folder, command)])
-    assert_trained_alike(one_process, folder)
+    for name, changes in (
+        ("ddp", {"process_group_backend": "gloo"}),
+        ("fsdp", {"gradient_checkpointing": True}),
+    ):
+        folder = write_params(name, batch_size=2, devices=2, strategy=name, **changes)
+        succeed([start(top, folder, command)])
+        assert_trained_alike(one_process, folder)
 
 
 WIRE = "veth0"
