@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from fishdvc.errors import ParamsError, list_problems
-from fishdvc.generation.sampling import PENALTY_WINDOW_FRAMES, Sampling, penalty_window
+from fishdvc.generation.sampling import PENALTY_WINDOW_FRAMES, draw, penalty_window
+from fishdvc.generation.settings import Sampling
 from fishdvc.model import DualAR
 from fishdvc.model.kv_cache import KVCache
 
@@ -83,7 +84,7 @@ def generate(
         window = penalty_window(history, step - 1) if step > 0 else None
         logits = model.token_logits(hidden)[:, token_ids]
         of_tokens = None if window is None else window[:, 0]
-        token = sampling.draw(logits, token_ids, of_tokens, uniform[:, 0])
+        token = draw(sampling, logits, token_ids, of_tokens, uniform[:, 0])
         if end_id is not None and bool((token == end_id).any()):
             left = (token != end_id).nonzero().squeeze(1)
             going = [going[i] for i in left.tolist()]
@@ -190,7 +191,7 @@ def _draw_codes(
     for codebook in range(1, model.config.num_codebooks):
         logits = model.fast_logits(places, caches)[:, -1, : len(code_ids)]
         recent = None if window is None else window[:, 1 + codebook]
-        code = sampling.draw(logits, code_ids, recent, uniform[:, codebook])
+        code = draw(sampling, logits, code_ids, recent, uniform[:, codebook])
         codes.append(code)
         places = model.fast_embeddings(code).unsqueeze(1)
     return torch.stack(codes, dim=1)

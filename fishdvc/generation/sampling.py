@@ -3,56 +3,34 @@
 Knows tensors of logits and a window of recent ids; no model and no order of codebooks.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
+
+from fishdvc.generation.settings import Sampling
 
 PENALTY_WINDOW_FRAMES = 16
 """Frames whose ids are penalized."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How every id and code is drawn; the defaults are the reference implementation's.
+def draw(
+    sampling: Sampling, logits: Tensor, ids: Tensor, window: Tensor | None, uniform: Tensor
+) -> Tensor:
+    """Draw an id for each sequence.
 
-    Attributes:
-        temperature: Above 0; below 1 sharpens.
-        top_p: Probability of the nucleus, above 0, at most 1.
-        repetition_penalty: Divides the positive logits of ids in the last 16 frames; 1 is none.
+    Args:
+        sampling: How.
+        logits: ``(batch, choices)``.
+        ids: What the choices are called, ``(choices,)``.
+        window: Recent ids, ``(batch, 16)``, or None.
+        uniform: As for ``sample``, ``(batch,)``.
+
+    Returns:
+        ``(batch,)``.
     """
-
-    temperature: float = 0.7
-    top_p: float = 0.7
-    repetition_penalty: float = 1.2
-
-    def problems(self) -> list[str]:
-        """List the settings that are out of range."""
-        problems = []
-        if not self.temperature > 0:
-            problems.append(f"temperature: above 0 expected, got {self.temperature}")
-        if not 0 < self.top_p <= 1:
-            problems.append(f"top_p: above 0 and at most 1 expected, got {self.top_p}")
-        if not self.repetition_penalty > 0:
-            problems.append(f"repetition_penalty: above 0 expected, got {self.repetition_penalty}")
-        return problems
-
-    def draw(self, logits: Tensor, ids: Tensor, window: Tensor | None, uniform: Tensor) -> Tensor:
-        """Draw an id for each sequence.
-
-        Args:
-            logits: ``(batch, choices)``.
-            ids: What the choices are called, ``(choices,)``.
-            window: Recent ids, ``(batch, 16)``, or None.
-            uniform: As for ``sample``, ``(batch,)``.
-
-        Returns:
-            ``(batch,)``.
-        """
-        logits = logits.float()
-        if window is not None:
-            logits = penalize(logits, ids, window, self.repetition_penalty)
-        return ids[sample(logits, uniform, temperature=self.temperature, top_p=self.top_p)]
+    logits = logits.float()
+    if window is not None:
+        logits = penalize(logits, ids, window, sampling.repetition_penalty)
+    return ids[sample(logits, uniform, temperature=sampling.temperature, top_p=sampling.top_p)]
 
 
 def penalty_window(history: Tensor, num_frames: int) -> Tensor:

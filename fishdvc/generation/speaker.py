@@ -13,7 +13,7 @@ from torch import Tensor
 from fishdvc.codec import Codec
 from fishdvc.errors import ParamsError, list_problems
 from fishdvc.generation.generate import generate
-from fishdvc.generation.sampling import Sampling
+from fishdvc.generation.settings import MAX_PART_S, MAX_SEED, Sampling
 from fishdvc.model import DualAR
 from fishdvc.text import Tokenizer
 from fishdvc.text.prompt import generation_prompt
@@ -21,7 +21,6 @@ from fishdvc.text.split import split_text
 
 MAX_PART_CHARACTERS = 200
 """The reference implementation's length of a part."""
-MAX_PART_S = 30.0
 NEXT_PART_SEED = 0x9E3779B97F4A7C15
 """2^64 by the golden ratio: seeds of later parts lie far from those that people choose."""
 
@@ -145,7 +144,7 @@ class Speaker:
             problems.append("texts: at least one expected, got none")
         if len(seeds) != len(texts):
             problems.append(f"seeds: one for each of {len(texts)} texts expected, got {len(seeds)}")
-        problems += [f"seeds: 0..2^63-1 expected, got {s}" for s in seeds if not 0 <= s < 2**63]
+        problems += [f"seeds: 0..2^63-1 expected, got {s}" for s in seeds if not 0 <= s <= MAX_SEED]
         if problems:
             raise ParamsError(list_problems("speak: cannot start", problems))
         return [

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fishdvc.lora.merge import Adapter, ModuleAdapter
+from fishdvc.errors import CheckpointError, list_problems
+from fishdvc.lora.merge import Adapter, ModuleAdapter, mismatches
 
 
 @contextmanager
@@ -22,8 +23,15 @@ def applied_adapter(model: nn.Module, adapter: Adapter) -> Iterator[None]:
     Args:
         model: The base the adapter was trained on, computing in any type; the adapter's part is
             computed in float32 and rounded once.
-        adapter: Its modules must be in the model.
+        adapter: Trained on this model.
+
+    Raises:
+        CheckpointError: The adapter belongs to another base; all differences are listed.
     """
+    if problems := mismatches(model.state_dict(), adapter):
+        raise CheckpointError(
+            list_problems("adapter: does not fit the base; give its own", problems)
+        )
     handles = [
         model.get_submodule(name).register_forward_hook(_hook(module, adapter.scale))
         for name, module in adapter.modules.items()

@@ -72,7 +72,13 @@ def merge_adapter(state_dict: Mapping[str, Tensor], adapter: Adapter) -> dict[st
         CheckpointError: The adapter belongs to another base (all differences listed), or adapts
             the text embeddings of a base whose vocabulary head is tied to them.
     """
-    problems = list(_mismatches(state_dict, adapter))
+    problems = mismatches(state_dict, adapter)
+    if "embeddings" in adapter.modules and "output.weight" not in state_dict:
+        problems.insert(
+            0,
+            "embeddings: adapted, but tied to the vocabulary head, which merging would change too; "
+            "train without this target",
+        )
     if problems:
         raise CheckpointError(
             list_problems("adapter: does not fit the base; merge it into its own", problems)
@@ -85,22 +91,29 @@ def merge_adapter(state_dict: Mapping[str, Tensor], adapter: Adapter) -> dict[st
     return merged
 
 
-def _mismatches(state_dict: Mapping[str, Tensor], adapter: Adapter) -> Iterator[str]:
-    if "embeddings" in adapter.modules and "output.weight" not in state_dict:
-        yield (
-            "embeddings: adapted, but tied to the vocabulary head, which merging would change too; "
-            "train without this target"
-        )
+def mismatches(state_dict: Mapping[str, Tensor], adapter: Adapter) -> list[str]:
+    """Say what shows that an adapter was trained on another base: names and shapes.
+
+    Args:
+        state_dict: The base, by key.
+        adapter: The adapter.
+
+    Returns:
+        A line for each module that the base lacks or has in another shape.
+    """
+    problems = []
     for name, module in adapter.modules.items():
         weight = state_dict.get(f"{name}.weight")
-        if weight is None:
-            yield f"{name}.weight: missing in the base"
-            continue
         expected = (len(module.lora_b), module.lora_a.shape[1])
         if module.is_embedding:
             expected = expected[::-1]
-        if tuple(weight.shape) != expected:
-            yield f"{name}.weight: adapted at shape {expected}, the base has {tuple(weight.shape)}"
+        if weight is None:
+            problems.append(f"{name}.weight: missing in the base")
+        elif tuple(weight.shape) != expected:
+            problems.append(
+                f"{name}.weight: adapted at shape {expected}, the base has {tuple(weight.shape)}"
+            )
+    return problems
 
 
 def _merge_weight(weight: Tensor, module: ModuleAdapter, scale: float) -> Tensor:

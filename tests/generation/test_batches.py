@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fishdvc.generation import Sampling, generate
+from fishdvc.generation import Sampling
+from fishdvc.generation.generate import generate
 from fishdvc.model import DualAR, load_dual_ar
 
 SEMANTIC_BEGIN_ID = 1036

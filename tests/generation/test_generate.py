@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fishdvc.errors import ParamsError
-from fishdvc.generation import Sampling, generate
+from fishdvc.generation import Sampling
+from fishdvc.generation.generate import generate
 from fishdvc.model import DualAR, load_dual_ar
 
 SEMANTIC_BEGIN_ID = 1036
@@ -128,6 +129,12 @@ def test_the_first_frame_never_enters_the_penalty(
     # The second frame leaves the window of 16 after 16 more.
     assert 500 not in codes[0, 2:18].tolist()
     assert codes[0, 18] == 500
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 0.0])
+def test_settings_that_give_no_distribution_are_refused(value: float) -> None:
+    sampling = Sampling(temperature=value, top_p=value, repetition_penalty=value)
+    assert len(sampling.problems()) == 3
 
 
 def test_bad_settings_are_all_named(model: DualAR, golden: dict[str, Tensor]) -> None:

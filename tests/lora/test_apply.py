@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from fishdvc.errors import CheckpointError
 from fishdvc.lora import add_adapter, merge_adapter, read_adapter, save_adapter
 from fishdvc.lora.apply import applied_adapter
+from fishdvc.lora.merge import Adapter, ModuleAdapter
 from fishdvc.model import DualAR, load_dual_ar
 
 
@@ -59,3 +61,18 @@ def test_an_error_within_leaves_no_trace_either(assets: Path, tmp_path: Path) ->
     ):
         raise KeyboardInterrupt
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_an_adapter_of_another_base_is_refused_with_all_differences(assets: Path) -> None:
+    model = load_dual_ar(assets / "text2semantic")
+    dim = model.config.dim
+    wrong = ModuleAdapter(torch.ones(2, dim + 1), torch.ones(dim, 2), is_embedding=False)
+    unknown = ModuleAdapter(torch.ones(2, dim), torch.ones(dim, 2), is_embedding=False)
+    modules = {"layers.0.attention.wo": wrong, "layers.99.attention.wo": unknown}
+    with (
+        pytest.raises(CheckpointError) as error,
+        applied_adapter(model, Adapter(modules, scale=1.0)),
+    ):
+        pass
+    assert f"layers.0.attention.wo.weight: adapted at shape ({dim}, {dim + 1})" in str(error.value)
+    assert "layers.99.attention.wo.weight: missing in the base" in str(error.value)
