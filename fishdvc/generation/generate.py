@@ -135,7 +135,8 @@ def _check(
     if longest + max_new_frames > config.max_seq_len:
         problems.append(
             f"max_new_frames: {longest} tokens of prompt and {max_new_frames} frames exceed "
-            f"max_seq_len = {config.max_seq_len}; shorten the reference or the text"
+            f"max_seq_len = {config.max_seq_len}; shorten the reference or the text, "
+            "or allow fewer frames"
         )
     if problems:
         raise ParamsError(list_problems("generate: cannot start", problems))

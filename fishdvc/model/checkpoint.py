@@ -8,10 +8,13 @@ a bad fine-tune.
 import json
 import pickle
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from fishdvc.errors import CheckpointError, list_problems
 from fishdvc.model.config import read_config
@@ -50,7 +53,7 @@ def load_dual_ar(
             f"{config.codebook_size}, got {num_tokens} in special_tokens.json; "
             "take both files from one base"
         )
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialized():
         model = DualAR(config, semantic_begin_id=begin_id, num_semantic_tokens=num_tokens)
     weights = load_weights(folder / "model.pth")
     problems = _differences(model.state_dict(), weights)
@@ -64,6 +67,24 @@ def load_dual_ar(
         )
     model.load_state_dict(weights, strict=True, assign=True)
     return model.to(device=device, dtype=dtype).eval()
+
+
+class _Uninitialized(TorchFunctionMode):
+    """Leaves out the initialization of weights, which on "meta" have no values.
+
+    Drawing normal ones there imports PyTorch's compiler, which takes seconds.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ import fishdvc.codec
 from fishdvc.audio import mel, waveform
 from fishdvc.audio.waveform import read_waveform
 from fishdvc.codec import Codec, CodecConfig, load_codec
+from fishdvc.device import choose_device
 from fishdvc.errors import AudioError, CheckpointError
 from fishdvc.files.base_folder import codec_config_beside
 from fishdvc.files.cache import (
@@ -136,7 +137,7 @@ def extract_vq(
         problems: list[_Job] = []
         if jobs:
             codec = load_codec(
-                codec_checkpoint, config, device=_device(params.device), decoder=False
+                codec_checkpoint, config, device=choose_device(params.device), decoder=False
             )
             problems = [job for job in jobs if _too_short(job, codec)]
             jobs = [job for job in jobs if not _too_short(job, codec)]
@@ -286,11 +287,3 @@ def _num_devices(params: ExtractVqParams) -> int:
         return params.devices
     on_gpus = params.device in ("auto", "cuda") and torch.cuda.is_available()
     return torch.cuda.device_count() if on_gpus else 1
-
-
-def _device(name: str) -> torch.device:
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -228,6 +228,19 @@ def _duration_s(audio: Path) -> float:
 
 
 def _write_normalized(source: Path, destination: Path, params: NormalizeParams) -> None:
+    normalized, limited_by_peak = read_normalized(source, params)
+    write_flac(destination, normalized, comment=LIMITED_BY_PEAK if limited_by_peak else AT_TARGET)
+
+
+def read_normalized(source: Path, params: NormalizeParams) -> tuple[Waveform, bool]:
+    """Read a clip and bring it to the target loudness.
+
+    Returns:
+        The clip, and whether the peak ceiling kept it under the target loudness.
+
+    Raises:
+        AudioError: It cannot be read, or is silence.
+    """
     recorded = read_waveform(source)
     try:
         change = loudness_gain(
@@ -242,5 +255,4 @@ def _write_normalized(source: Path, destination: Path, params: NormalizeParams) 
     normalized = Waveform(
         samples=recorded.samples * np.float32(change.gain), sample_rate_hz=recorded.sample_rate_hz
     )
-    comment = LIMITED_BY_PEAK if change.limited_by_peak else AT_TARGET
-    write_flac(destination, normalized, comment=comment)
+    return normalized, change.limited_by_peak

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fishdvc.files.outputs import fresh_folder, write_metrics, write_text
+from fishdvc.files.outputs import fresh_folder, whole_file, write_metrics, write_text
 
 
 def tree(folder: Path) -> set[str]:
@@ -76,3 +76,22 @@ def test_metrics_are_json_in_the_order_given(tmp_path: Path) -> None:
     text = (tmp_path / "m.json").read_text()
     assert list(json.loads(text).items()) == list(metrics.items())
     assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_file_is_replaced_whole_or_left_alone(error: type[BaseException], tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    path.write_text("old")
+
+    def fail() -> None:
+        with whole_file(path) as partial:
+            partial.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert path.read_text() == "old"
+    with whole_file(path) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "new"
+    assert tree(tmp_path) == {"out.txt"}

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,3 +145,12 @@ def test_bad_special_tokens_are_refused(folder: Path, content: object, message: 
     (folder / "special_tokens.json").write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match=message):
         load_dual_ar(folder)
+
+
+def test_loading_does_not_import_the_compiler(folder: Path) -> None:
+    """It takes seconds, and initializing weights that have no values would ask for it."""
+    code = (
+        "import sys; from fishdvc.model import load_dual_ar; load_dual_ar(sys.argv[1]); "
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
