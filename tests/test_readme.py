@@ -1,14 +1,19 @@
 """README.md says what is so: its commands, parameters, files, stage table and graph."""
 
+import argparse
 import importlib.util
 import itertools
 import re
+import shlex
 import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
+
+from fishdvc.cli import speak
+from fishdvc.cli.main import main
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -60,6 +65,22 @@ def test_every_parameter_named_exists() -> None:
     ]
     assert len(named) > 10
     assert not unknown
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/speaking.md"])
+def test_every_command_to_speak_is_one(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = re.findall(r"^fishdvc (speak .+)$", (PROJECT / document).read_text(), re.MULTILINE)
+    spoken: list[argparse.Namespace] = []
+    monkeypatch.setattr(speak, "speak", spoken.append)
+    assert len(lines) >= 2
+    for line in lines:
+        assert main(shlex.split(line, comments=True)) == 0
+    parameters = {step for call in spoken for step in call.adapter}
+    steps = yaml.safe_load((PROJECT / "params.yaml").read_text())["train_lora"]
+    possible = range(0, steps["max_steps"] + 1, steps["checkpoint_every_steps"])
+    assert parameters <= {f"data/lora/step_{step:09d}" for step in possible}
+    for call in spoken:
+        assert all((PROJECT / reference).is_file() for reference in call.reference)
 
 
 def test_every_linked_or_listed_file_exists() -> None:
