@@ -28,6 +28,10 @@ from fishdvc.model import DualAR, load_dual_ar
 from fishdvc.text import load_tokenizer
 from fishdvc.text.split import split_text
 
+MIN_DIM_FOR_THREADS = 512
+"""Products of narrower models are done before threads have met: they spin, and take the time of
+whatever else runs (benchmarks/speak.py)."""
+
 
 def synthesize(request: SpeakRequest) -> Iterator[tuple[Path, Speech]]:
     """Speak a text once for each output.
@@ -40,6 +44,8 @@ def synthesize(request: SpeakRequest) -> Iterator[tuple[Path, Speech]]:
     """
     device = choose_device(request.device)
     model = load_dual_ar(request.checkpoint, dtype=_compute_type(device), device=device)
+    if device.type == "cpu" and model.config.dim < MIN_DIM_FOR_THREADS:
+        torch.set_num_threads(1)
     codec = load_codec(request.codec, request.codec_config, device=device)
     problems = _codec_problems(request, model, codec)
     problems += [

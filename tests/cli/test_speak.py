@@ -222,6 +222,18 @@ def test_progress_is_shown_on_a_terminal_only(run: Run, monkeypatch: pytest.Monk
     assert re.search(r"a\.wav, part 2 of 2: \d+ frames", terminal.getvalue())
 
 
+def test_a_small_model_keeps_to_one_thread_and_a_large_one_does_not(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    run("Hello.", *BASE, "-o", "a.wav")
+    assert asked == [1]
+    monkeypatch.setattr(synthesis, "MIN_DIM_FOR_THREADS", 192)
+    run("Hello.", *BASE, "-o", "a.wav")
+    assert asked == [1]
+
+
 def test_default_folders_are_those_of_the_pipeline(top: Path) -> None:
     graph = (top / "dvc.yaml").read_text()
     assert f"base: {DEFAULT_BASE}\n" in graph
