@@ -51,16 +51,27 @@ def real_clips(data: Path, *, size: int, min_s: float, max_s: float) -> list[Spo
         source = SOUNDS / f"{name}.g722"
         if len(clips) == size or not source.is_file():
             continue
-        audio = _speech_of(["ffmpeg", "-v", "error", "-y", "-i", str(source)])
+        audio = _speech_of(_decoding(source))
         if audio is not None and min_s <= len(audio) / SAMPLE_RATE_HZ <= max_s:
             clips.append(SpokenText(text, audio))
     return clips
+
+
+def recorded_clip(path: Path) -> SpokenText:
+    """Read a clip with its transcript beside it."""
+    audio = _speech_of(_decoding(path))
+    assert audio is not None
+    return SpokenText(path.with_suffix(".lab").read_text(encoding="utf-8").strip(), audio)
 
 
 def machine_clips(texts: list[str], voice: str) -> list[SpokenText]:
     """Let a voice of flite speak texts."""
     spoken = ((text, _speech_of(["flite", "-voice", voice, "-t", text, "-o"])) for text in texts)
     return [SpokenText(text, audio) for text, audio in spoken if audio is not None]
+
+
+def _decoding(path: Path) -> list[str]:
+    return ["ffmpeg", "-v", "error", "-y", "-i", str(path)]
 
 
 def _speech_of(command: list[str]) -> Audio | None:

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from demo_base.held_out import SpokenText, machine_clips, real_clips
+from demo_base.held_out import SpokenText, machine_clips, real_clips, recorded_clip
 from demo_base.listeners import (
+    SAMPLE_RATE_HZ,
     Audio,
     Listener,
     VoiceEncoder,
@@ -23,7 +24,7 @@ from demo_base.listeners import (
 )
 from demo_base.stages.assemble import CODEC_NAME
 from fishdvc.codec import Codec, load_codec
-from fishdvc.generation import Sampling, Speaker
+from fishdvc.generation import Reference, Sampling, Speaker
 from fishdvc.model import load_dual_ar
 from fishdvc.params import param, read_params
 from fishdvc.text import load_tokenizer
@@ -46,6 +47,7 @@ class EvaluateParams:
     temperature: float = param("Of generated speech.", above=0)
     top_p: float = param("Of generated speech.", above=0, at_most=1)
     repetition_penalty: float = param("Of generated speech.", above=0)
+    reference: str = param("A clip of the demo's voice, its transcript beside it.")
 
 
 class Evaluation:
@@ -79,7 +81,12 @@ class Evaluation:
         return figures
 
     def of_texts(
-        self, checkpoint: Path, texts: Sequence[str], voice: Sequence[Audio] = ()
+        self,
+        checkpoint: Path,
+        texts: Sequence[str],
+        voice: Sequence[Audio] = (),
+        *,
+        with_reference: bool = False,
     ) -> Figures:
         """Let a checkpoint speak texts; with clips of a voice, say how near it comes to them."""
         speaker = Speaker(
@@ -97,6 +104,7 @@ class Evaluation:
             for spoken in speaker.speak(
                 texts[start : start + BATCH_SIZE],
                 seeds=range(start, min(start + BATCH_SIZE, len(texts))),
+                references=[self._reference(speaker)] if with_reference else [],
                 sampling=sampling,
                 max_part_s=longest_s,
             )
@@ -111,6 +119,10 @@ class Evaluation:
             figures["similarity"] = sum(similarity) / len(similarity)
             figures["similarity_interval"] = list(bootstrap_interval(similarity))
         return figures
+
+    def _reference(self, speaker: Speaker) -> Reference:
+        clip = recorded_clip(Path(self.params.reference))
+        return speaker.encode_reference(torch.from_numpy(clip.audio), SAMPLE_RATE_HZ, clip.text)
 
     def _error_rates(self, texts: Sequence[str], audio: Sequence[Audio]) -> Figures:
         return {**error_rates(texts, [self.listener.transcribe(clip) for clip in audio])}
@@ -169,8 +181,11 @@ def main() -> None:
             figures[f"base, {kind}"] = evaluation.of_texts(args.checkpoint, texts)
     if "fine_tuned" in args.only:
         texts, voice = [clip.text for clip in real], [clip.audio for clip in real]
-        for name, checkpoint in (("base", args.checkpoint), ("merged", args.merged)):
-            figures[f"{name}, Allison's texts"] = evaluation.of_texts(checkpoint, texts, voice)
+        for name, checkpoint in (("base", args.checkpoint), ("fine-tuned", args.merged)):
+            for prompt in ("alone", "with a reference"):
+                figures[f"{name}, {prompt}, Allison's texts"] = evaluation.of_texts(
+                    checkpoint, texts, voice, with_reference=prompt != "alone"
+                )
     args.figures.write_text(json.dumps(figures, indent=1) + "\n")
     for name, values in figures.items():
         print(f"{name}: " + ", ".join(f"{k} {np.round(v, 3)}" for k, v in values.items()))
