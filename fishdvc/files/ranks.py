@@ -212,8 +212,8 @@ def _look_after_ranks(stage: str, devices: int, num_nodes: int) -> None:
             if code:
                 how = f"exit code {code}; what it said stands above"
                 if code < 0:
-                    name = signal.Signals(-code).name
-                    how = f"signal {-code} ({name}), SIGKILL most often for want of memory"
+                    how = f"signal {-code} ({signal.Signals(-code).name})"
+                    how += ", most often for want of memory" if -code == signal.SIGKILL else ""
                 raise RankError(
                     f"{stage}: process {node * devices + i} of {devices * num_nodes} died: {how}; "
                     "the others were stopped and nothing was written"

@@ -126,7 +126,8 @@ def test_the_first_rank_goes_on_when_all_are_done(tmp_path: Path, top: Path) -> 
 def test_a_rank_that_is_killed_fails_the_stage_at_once(
     dying: int, tmp_path: Path, top: Path
 ) -> None:
-    body = f"rank.index == {dying} and os.kill(os.getpid(), 9); time.sleep(1000 * rank.index)"
+    kill = f"rank.index == {dying} and os.kill(os.getpid(), 9)"
+    body = f"{kill}; time.sleep(1000 * rank.index); return 0"
     done = run(tmp_path, top, body)
     assert done.returncode == 1
     assert done.stdout == ""
