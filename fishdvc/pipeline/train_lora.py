@@ -32,6 +32,9 @@ from fishdvc.training.module import AdapterTraining
 from fishdvc.training.resume import CHECKPOINT, CURVES, ResumePoints
 from fishdvc.training.trainer import LoggerName, StrategyName, build_loggers, build_trainer
 
+# Columns of ``dvc exp show``; what else there is to a run, its summary and its curves tell.
+COMPARED = ("base_val_loss", "best_val_loss", "best_step", "coverage")
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoraParams:
@@ -168,7 +171,7 @@ def train_lora(
                 shutil.copytree(work / done, folder, dirs_exist_ok=True)
     shutil.rmtree(work)
     figures = _figures(checkpoints.checkpoints, data, module.num_batches, trainer.world_size)
-    write_metrics(metrics, figures)
+    write_metrics(metrics, {name: figures[name] for name in COMPARED})
     return (
         f"train_lora: {params.max_steps} steps, {figures['epochs']} epochs, "
         f"{figures['coverage']:.0%} of the sentences seen, {figures['num_too_long']} too long for "
@@ -201,7 +204,7 @@ def _fit(
 def _figures(
     checkpoints: Sequence[Checkpoint], data: SentenceDataModule, num_batches: int, num_ranks: int
 ) -> dict[str, float | int]:
-    """Sum a run up for ``dvc exp show``."""
+    """Sum a run up."""
     best = min(checkpoints[1:], key=lambda checkpoint: checkpoint.val_loss)
     num_sentences = data.num_train_sentences + len(data.too_long_train_sentences)
     coverage = data.num_sentences_seen(num_batches, num_ranks) / num_sentences

@@ -4,9 +4,10 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.small_project import Project
 
 CURVES = {
     "loss": {"train/loss.tsv", "val/loss.tsv"},
@@ -21,11 +22,11 @@ TRAIN_STEPS = ["1", "2", "3", "4"]
 VAL_STEPS = ["0", "2", "4"]
 
 
-def revisions(project: Any) -> list[str]:
+def revisions(project: Project) -> list[str]:
     return ["main", *sorted(project.experiments().keys() - {"baseline", "workers"})]
 
 
-def test_every_chart_has_all_curves_of_all_experiments(swept: Any) -> None:
+def test_every_chart_has_all_curves_of_all_experiments(swept: Project) -> None:
     compared = revisions(swept)
     assert len(compared) == 3
     plots = swept.json("dvc", "plots", "diff", *compared, "--json")
@@ -45,7 +46,7 @@ def test_every_chart_has_all_curves_of_all_experiments(swept: Any) -> None:
                 assert steps == (VAL_STEPS if file.startswith("val/") else TRAIN_STEPS)
 
 
-def test_a_browser_draws_a_line_for_each_curve(swept: Any, tmp_path: Path) -> None:
+def test_a_browser_draws_a_line_for_each_curve(swept: Project, tmp_path: Path) -> None:
     vl_convert = pytest.importorskip("vl_convert", reason="pip install '.[test]'")
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:

@@ -1,23 +1,19 @@
 """Artifacts travel by a folder, an SSH server and an S3 server, and nobody trains twice."""
 
-import os
-import pwd
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-TRAVELS = {"data/codes", "data/protos", "data/lora", "data/logs"}
+from tests.servers import BUCKET, S3_USER, SSH_HOST, find_sshd, s3_server, ssh_server
+from tests.small_project import Project, stages_run
+
+TRAVELS = {"data/codes", "data/protos", "data/lora", "data/logs", "data/metrics/train_lora"}
 STAYS = {"data/base", "data/normalized", "data/merged"}
 
 
@@ -46,22 +42,6 @@ def names_below(folder: Path) -> list[str]:
     return [path.as_posix() for path in folder.rglob("*") if path.is_file()]
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(300):
-        assert server.poll() is None, log.read_text()
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    pytest.fail(f"no server on port {port} after 30 s: {log.read_text()}")
-
-
 @pytest.fixture
 def folder_remote(tmp_path: Path) -> Remote:
     folder = tmp_path / "storage"
@@ -69,54 +49,14 @@ def folder_remote(tmp_path: Path) -> Remote:
 
 
 @pytest.fixture
-def ssh_remote(tmp_path: Path, finished: Any) -> Iterator[Remote]:
-    """OpenSSH's own server on loopback, with keys and configuration of its own."""
+def ssh_remote(tmp_path: Path, finished: Project) -> Iterator[Remote]:
+    """OpenSSH's own server on loopback."""
     pytest.importorskip("sshfs", reason="pip install '.[ssh]'")
-    sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    if sshd is None or shutil.which("ssh-keygen") is None:
+    if find_sshd() is None or shutil.which("ssh-keygen") is None:
         pytest.skip("no OpenSSH server here: apt-get install openssh-server")
-    if os.geteuid() == 0:
-        # As root it refuses to start without this folder, which its service makes at boot.
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    keys = tmp_path / "keys"
-    keys.mkdir(mode=0o700)
-    for name in ("host", "user"):
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", keys / name]
-        subprocess.run(command, check=True, timeout=60)
-    port = free_port()
-    settings = {
-        "Port": port,
-        "ListenAddress": "127.0.0.1",
-        "HostKey": keys / "host",
-        "AuthorizedKeysFile": keys / "user.pub",
-        "PidFile": keys / "pid",
-        "PasswordAuthentication": "no",
-        "UsePAM": "no",
-        "StrictModes": "no",  # it would forbid keys below /tmp
-        "Subsystem": "sftp internal-sftp",
-    }
-    host = {
-        "HostName": "127.0.0.1",
-        "Port": port,
-        "User": pwd.getpwuid(os.geteuid()).pw_name,
-        "IdentityFile": keys / "user",
-    }
-    user_config = finished.home / ".ssh/config"
-    user_config.parent.mkdir(exist_ok=True)
-    lines = [f"    {name} {value}\n" for name, value in host.items()]
-    user_config.write_text("".join(["Host voices\n", *lines]))
-    config = keys / "sshd_config"
-    config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-    log = keys / "log"
     folder = tmp_path / "storage"
-    with log.open("wb") as output:
-        server = subprocess.Popen([sshd, "-D", "-e", "-f", config], stderr=output)
-    try:
-        wait_for(port, server, log)
-        yield Remote(f"ssh://voices{folder}", lambda: names_below(folder))
-    finally:
-        server.terminate()
-        server.wait(30)
+    with ssh_server(tmp_path / "sshd", finished.home):
+        yield Remote(f"ssh://{SSH_HOST}{folder}", lambda: names_below(folder))
 
 
 @pytest.fixture
@@ -124,33 +64,21 @@ def s3_remote(tmp_path: Path) -> Iterator[Remote]:
     """moto's server on loopback: the S3 protocol over HTTP, the objects in its memory."""
     pytest.importorskip("s3fs", reason="pip install '.[s3]'")
     pytest.importorskip("moto", reason="pip install '.[test]'")
-    port = free_port()
-    log = tmp_path / "s3.log"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output)
-    bucket = f"http://127.0.0.1:{port}/voices"
+    with s3_server(tmp_path / "s3.log") as address:
 
-    def names() -> list[str]:
-        with urllib.request.urlopen(f"{bucket}?list-type=2", timeout=30) as reply:
-            return re.findall(r"<Key>(.*?)</Key>", reply.read().decode())
+        def names() -> list[str]:
+            with urllib.request.urlopen(f"{address}/{BUCKET}?list-type=2", timeout=30) as reply:
+                return re.findall(r"<Key>(.*?)</Key>", reply.read().decode())
 
-    try:
-        wait_for(port, server, log)
-        request = urllib.request.Request(bucket, method="PUT")
-        urllib.request.urlopen(request, timeout=30).close()
         yield Remote(
-            "s3://voices/fishdvc",
+            f"s3://{BUCKET}/fishdvc",
             names,
-            settings={"endpointurl": f"http://127.0.0.1:{port}", "region": "us-east-1"},
-            environment={"AWS_ACCESS_KEY_ID": "anybody", "AWS_SECRET_ACCESS_KEY": "anything"},
+            settings={"endpointurl": address, "region": "us-east-1"},
+            environment=S3_USER,
         )
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
-def locked_hashes(project: Any) -> dict[str, str]:
+def locked_hashes(project: Project) -> dict[str, str]:
     lock = yaml.safe_load((project.folder / "dvc.lock").read_text())
     return {
         out["path"]: out["md5"]
@@ -160,12 +88,12 @@ def locked_hashes(project: Any) -> dict[str, str]:
     }
 
 
-def voice_hash(project: Any) -> str:
+def voice_hash(project: Project) -> str:
     voice = yaml.safe_load((project.folder / "data/my-voice.dvc").read_text())
     return str(voice["outs"][0]["md5"])
 
 
-def add_remote(project: Any, remote: Remote) -> None:
+def add_remote(project: Project, remote: Remote) -> None:
     project.environment |= remote.environment
     project.run("dvc", "remote", "add", "--default", "storage", remote.url)
     for option, value in remote.settings.items():
@@ -175,7 +103,7 @@ def add_remote(project: Any, remote: Remote) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "ssh", "s3"])
 def test_artifacts_travel(
-    kind: str, project: Any, tmp_path: Path, request: pytest.FixtureRequest
+    kind: str, project: Project, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     remote = request.getfixturevalue(f"{kind}_remote")
     add_remote(project, remote)
@@ -202,7 +130,7 @@ def test_artifacts_travel(
     assert "Running stage" not in colleague.run("dvc", "repro", "--allow-missing")
 
     # Recordings that no commit needs any more go, the others stay.
-    (project.folder / "data/my-voice/bob/clip5.lab").write_text("Another transcript.")
+    (project.folder / "data/my-voice/bob/clip.5.lab").write_text("Another transcript.")
     project.run("dvc", "add", "data/my-voice")
     project.run("dvc", "push")
     outdated = voice_hash(project)
@@ -223,14 +151,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_who_only_pulls_has_the_voice_without_training(
-    project: Any, tmp_path: Path, folder_remote: Any
+    project: Project, tmp_path: Path, folder_remote: Remote
 ) -> None:
     add_remote(project, folder_remote)
     project.run("dvc", "push")
     colleague = project.clone(tmp_path / "colleague")
     colleague.run("dvc", "pull", "--allow-missing")
     printed = colleague.run("dvc", "repro", "--single-item", "fetch_base", "merge")
-    assert re.findall(r"Running stage '(\w+)'", printed) == ["fetch_base", "merge"]
+    assert stages_run(printed) == ["fetch_base", "merge"]
     merged = "data/merged"
     assert contents(colleague.folder / merged) == contents(project.folder / merged)
     assert colleague.run("git", "status", "--porcelain") == ""
@@ -238,11 +166,11 @@ def test_who_only_pulls_has_the_voice_without_training(
     # From there on it works as at home: another checkpoint costs a merge.
     chosen = ("-S", "merge.checkpoint=step_000000002")
     printed = colleague.run("dvc", "exp", "run", "--allow-missing", *chosen)
-    assert re.findall(r"Running stage '(\w+)'", printed) == ["merge"]
+    assert stages_run(printed) == ["merge"]
 
 
 def test_a_plain_pull_names_what_is_not_kept_elsewhere(
-    project: Any, tmp_path: Path, folder_remote: Any
+    project: Project, tmp_path: Path, folder_remote: Remote
 ) -> None:
     add_remote(project, folder_remote)
     project.run("dvc", "push")
@@ -253,4 +181,4 @@ def test_a_plain_pull_names_what_is_not_kept_elsewhere(
 
     # What is missing is made again; the adapters, which came with the pull, are not.
     printed = colleague.run("dvc", "repro")
-    assert re.findall(r"Running stage '(\w+)'", printed) == ["fetch_base", "normalize", "merge"]
+    assert stages_run(printed) == ["fetch_base", "normalize", "merge"]
