@@ -165,8 +165,12 @@ def test_who_only_pulls_has_the_voice_without_training(
 
     # From there on it works as at home: another checkpoint costs a merge.
     chosen = ("-S", "merge.checkpoint=step_000000002")
-    printed = colleague.run("dvc", "exp", "run", "--allow-missing", *chosen)
-    assert stages_run(printed) == ["merge"]
+    run = ("dvc", "exp", "run", "--allow-missing", "--temp", "--name", "earlier")
+    assert stages_run(colleague.run(*run, *chosen)) == ["merge"]
+    # The others get it by Git.
+    colleague.run("dvc", "exp", "push", "origin", "earlier")
+    shown = project.experiments()["earlier"]["metrics"]["data/metrics/merge.json"]["data"]
+    assert shown["merged_step"] == 2
 
 
 def test_a_plain_pull_names_what_is_not_kept_elsewhere(

@@ -10,17 +10,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.small_project import Project, stages_run
+from docs.record_console import blocks, commands
+from tests.small_project import TOP, Project, stages_run
 
 OUTS_THAT_MUST_NOT_VARY = ("data/codes", "data/protos", "data/lora", "data/merged")
 # These hold tokens per second.
 TIMED = {"data/logs", "data/metrics/train_lora"}
-COMPARE = (
-    *("dvc", "exp", "show", "--no-pager", "--only-changed", "--sort-by", "best_val_loss"),
-    "--drop",
-    r"train\.|val\.|Created|State|Executor|data/|fishdvc/|stages/|.*workers|merged_val",
-    *("--keep", "hours|coverage|best_step|merged_step"),
-)
+COMPARED = [
+    *("num_clips", "hours", "base_val_loss", "best_val_loss", "best_step", "coverage"),
+    *("merged_step", "merged_val_loss"),
+]
 
 
 @pytest.fixture
@@ -75,16 +74,41 @@ def test_experiments_are_shown_with_what_distinguishes_them(swept: Project) -> N
     table = list(csv.DictReader(io.StringIO(swept.run("dvc", "exp", "show", "--csv"))))
     assert {row["Experiment"] for row in table} == {"", *rows} - {"baseline"}
     assert {row["lora.r"] for row in table} == {"2", "4", "8"}
+    # A terminal shows the first columns first.
+    assert list(table[0])[7:16] == [*COMPARED, "base.codec_checkpoint"]
 
-    by_loss = swept.run(*COMPARE)
-    assert max(map(len, by_loss.splitlines())) <= 120
-    shown = re.findall(r"\[([\w-]+)\]", by_loss)
-    by_name = {
+
+def documented_tables() -> list[str]:
+    page = (TOP / "docs/experiments.md").read_text(encoding="utf-8")
+    lines = [line for block in blocks(page) for line in commands(block)]
+    return [line for line in lines if "dvc exp show" in line]
+
+
+def test_the_documented_lines_show_narrow_tables_in_order(swept: Project) -> None:
+    losses = {
         name: row["metrics"]["data/metrics/train_lora.json"]["data"]["best_val_loss"]
-        for name, row in rows.items()
+        for name, row in swept.experiments().items()
     }
-    assert shown == sorted(shown, key=lambda name: by_name[name])
-    assert len(shown) == 3
+    wide, narrow = documented_tables()
+    for line, columns, header in (
+        (
+            f"COLUMNS=140 {wide}",
+            140,
+            ["Experiment", "Created", "State", "Executor", "best_val_loss"],
+        ),
+        (narrow, 120, ["Experiment", "hours", "best_val_loss"]),
+    ):
+        table = swept.run("bash", "-c", line).splitlines()
+        assert max(map(len, table)) <= columns
+        shown = table[1].split()
+        assert shown[: len(header)] == header
+        assert "lora.r" in shown
+        assert set(shown) & {*COMPARED} >= {"best_val_loss", "merged_val_loss"}
+        names = re.findall(r"\[([\w-]+)\]", "\n".join(table))
+        assert len(names) == 3
+        assert names == sorted(names, key=lambda name: losses[name])
+    assert {"hours", "coverage"} <= set(shown)
+    assert "…" not in shown
 
 
 def test_experiments_are_applied_branched_saved_compared_and_removed(project: Project) -> None:
@@ -110,6 +134,14 @@ def test_experiments_are_applied_branched_saved_compared_and_removed(project: Pr
     assert four in listed
     assert "kept" not in listed
     assert two not in listed
+
+
+def test_keeping_the_workspace_only_takes_the_experiments_adapters(project: Project) -> None:
+    two = name_of_rank(project, 2)
+    project.run("dvc", "gc", "--workspace", "--force")
+    assert "up to date" in project.run("dvc", "status")
+    with pytest.raises(AssertionError, match="data/lora"):
+        project.run("dvc", "exp", "apply", two)
 
 
 def test_another_checkpoint_costs_a_merge(project: Project) -> None:
