@@ -1,5 +1,6 @@
 """Sharing the frozen base out changes where it lies, and no number."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,13 @@ def gradients(model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[
 def compare(rank: int, base: Path, batches: list[Batch], dtype: torch.dtype, store: Path) -> None:
     """On each of two processes: the whole model's numbers, then those of the sharded one."""
     torch.set_num_threads(1)
+    # Processes that do not gather equally often would wait for each other for ever.
     torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{store}", rank=rank, world_size=2
+        "gloo",
+        init_method=f"file://{store}",
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(minutes=5),
     )
     torch.manual_seed(0)
     model = load_dual_ar(base, dtype=dtype)
