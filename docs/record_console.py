@@ -27,7 +27,6 @@ from tests.servers import S3_USER, s3_server, ssh_server
 from tests.small_project import PATIENCE_S, Project, make_project
 
 PAGES = (Path("docs/experiments.md"), Path("docs/remotes.md"))
-TERMINAL_COLUMNS = 150
 REPOSITORY = "https://git.example.org/voices.git"
 MAX_WARNINGS = 3
 BLOCK = re.compile(r"(?<=^```console\n)(.*?)(?=^```$)", re.DOTALL | re.MULTILINE)
@@ -133,7 +132,7 @@ def recordings(pages: Sequence[Path]) -> Iterator[Iterator[Recording]]:
         def one_for_each_page() -> Iterator[Recording]:
             for page in pages:
                 here = project.copy(work / page.stem / "fishdvc")
-                here.environment |= {"COLUMNS": str(TERMINAL_COLUMNS), **S3_USER}
+                here.environment |= S3_USER
                 # Git finds this repository where the page says that it is.
                 (project.home / ".gitconfig").write_text(
                     f'[url "{here.folder}"]\n    insteadOf = {REPOSITORY}\n'
