@@ -14,8 +14,9 @@ from fishdvc.dataset.semantic import TokenizedSentence, training_example
 from fishdvc.text import Tokenizer
 from fishdvc.text.prompt import generation_prompt
 
-SENTENCE_COUNTS = (1, 1, 1, 1, 1, 1, 2, 6)
-"""In a sequence: the first are to those after them what a reference is in generation."""
+SENTENCE_COUNTS = (1,) * 11 + (2, 2, 6, 6, 20)
+"""In a sequence: the first are to those after them what a reference is in generation, and a sequence
+of fine-tuning is full of sentences."""
 SHORTEST_SHARE = 0.15
 """Of the sentences, with which training begins: short ones show where in the text one is."""
 
@@ -44,7 +45,7 @@ def sorted_by_length(sentences: list[TokenizedSentence]) -> list[TokenizedSenten
 
 
 class SequenceSampler:
-    """Draws sequences of one to six sentences of one voice, of like length.
+    """Draws sequences of one to twenty sentences of one voice, of like length.
 
     The same seed and step give the same sequences.
     """
