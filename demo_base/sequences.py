@@ -15,8 +15,8 @@ from fishdvc.text import Tokenizer
 from fishdvc.text.prompt import generation_prompt
 
 SENTENCE_COUNTS = (1,) * 11 + (2, 2, 6, 6, 20)
-"""In a sequence: the first are to those after them what a reference is in generation, and a sequence
-of fine-tuning is full of sentences."""
+"""In a sequence: the first are to those after them what a reference is in generation, and
+fine-tuning fills its sequences with sentences."""
 SHORTEST_SHARE = 0.15
 """Of the sentences, with which training begins: short ones show where in the text one is."""
 

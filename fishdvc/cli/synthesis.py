@@ -11,9 +11,9 @@ from typing import NoReturn, Self
 import torch
 from tqdm import tqdm
 
+from fishdvc.cli.reference_clip import ReferenceClip
 from fishdvc.cli.speak_request import (
     DEFAULT_MERGED,
-    ReferenceClip,
     SpeakRequest,
     raise_problems,
 )
