@@ -11,7 +11,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import jiwer
 import numpy as np
+import scipy.stats
 import torch
 import torchaudio.functional
 from faster_whisper import WhisperModel
@@ -88,9 +90,9 @@ class VoiceEncoder(nn.Module):
         return embedding
 
 
-def plain_words(text: str) -> list[str]:
-    """Split into lower-case words without punctuation; digits are not spelled out."""
-    return re.sub(r"[^a-z0-9' ]", "", text.lower().replace("-", " ")).split()
+def plain_words(text: str) -> str:
+    """Keep lower-case words, a space between them; digits are not spelled out."""
+    return " ".join(re.sub(r"[^a-z0-9' ]", "", text.lower().replace("-", " ")).split())
 
 
 def error_rates(said: Sequence[str], heard: Sequence[str]) -> dict[str, float]:
@@ -100,29 +102,14 @@ def error_rates(said: Sequence[str], heard: Sequence[str]) -> dict[str, float]:
         ``wer`` and ``cer``: substitutions, insertions and deletions by the length of the texts, in
         words and in characters; above 1 where more was heard than said.
     """
-    words = [(plain_words(a), plain_words(b)) for a, b in zip(said, heard, strict=True)]
-    characters = [(" ".join(a), " ".join(b)) for a, b in words]
-    return {
-        name: sum(edit_distance(a, b) for a, b in pairs) / sum(len(a) for a, _ in pairs)
-        for name, pairs in (("wer", words), ("cer", characters))
-    }
+    texts, transcripts = [[plain_words(text) for text in spoken] for spoken in (said, heard)]
+    return {"wer": jiwer.wer(texts, transcripts), "cer": jiwer.cer(texts, transcripts)}
 
 
-def edit_distance(first: Sequence[str], second: Sequence[str]) -> int:
-    """Count the substitutions, insertions and deletions between two sequences."""
-    row = list(range(len(second) + 1))
-    for i, a in enumerate(first, 1):
-        diagonal, row[0] = row[0], i
-        for j, b in enumerate(second, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (a != b))
-    return row[-1]
-
-
-def bootstrap_interval(values: Sequence[float], *, seed: int = 0) -> tuple[float, float]:
-    """Give the middle 95 % of the means of 2,000 samples drawn with replacement."""
-    rng = np.random.default_rng(seed)
-    means = rng.choice(np.asarray(values), (2000, len(values))).mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
+def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Give the middle 95 % of the means of samples drawn with replacement."""
+    resampled = scipy.stats.bootstrap((values,), np.mean, method="percentile", rng=0)
+    low, high = resampled.confidence_interval
     return float(low), float(high)
 
 

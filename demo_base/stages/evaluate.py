@@ -30,6 +30,8 @@ from fishdvc.params import param, read_params
 from fishdvc.text import load_tokenizer
 
 PARTS = ("codec", "base", "fine_tuned")
+BASE_VOICE = "kal16"
+"""Of flite, in which most of the base's sentences are spoken."""
 BATCH_SIZE = 25
 SECONDS_PER_CHARACTER = 0.16
 """More than twice what flite takes: who has not ended by then never would."""
@@ -173,8 +175,8 @@ def main() -> None:
     real = real_clips(args.data, size=params.num_clips, min_s=params.min_s, max_s=params.max_s)
     figures: dict[str, Figures] = {}
     if "codec" in args.only:
-        machine = machine_clips(held_out[:third], "slt")
-        figures |= evaluation.of_codec({"Allison": real, "slt": machine})
+        machine = machine_clips(held_out[:third], BASE_VOICE)
+        figures |= evaluation.of_codec({"Allison": real, BASE_VOICE: machine})
     if "base" in args.only:
         for i, kind in enumerate(("examples", "prompts", "spellings")):
             texts = held_out[i * third : (i + 1) * third]
