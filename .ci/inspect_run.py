@@ -1,12 +1,23 @@
-"""Look at what the demo's run left behind: a merged model that loads, and a loss that fell."""
+"""Look at what the demo's run left behind: a merged model that loads, a loss that fell, a voice."""
 
 import json
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from fishdvc.audio.waveform import read_waveform
 from fishdvc.codec import load_codec
+from fishdvc.generation import Speaker
 from fishdvc.model import load_dual_ar
+from fishdvc.text import load_tokenizer
+
+TEXTS = (
+    "Please enter your phone number, starting with the area code.",
+    "The conference is now unlocked.",
+    "I'm sorry, that number is not valid.",
+    "Goodbye, and thank you for calling.",
+)
 
 merged = Path("data/merged")
 model = load_dual_ar(merged)
@@ -16,9 +27,40 @@ assert [(k, v.shape, v.dtype) for k, v in weights.items()] == [
     (k, v.shape, v.dtype) for k, v in base_weights.items()
 ]
 codec_checkpoint = next(merged.glob("*generator.pth"))
-load_codec(codec_checkpoint, codec_checkpoint.with_suffix(".json"))
+codec = load_codec(codec_checkpoint, codec_checkpoint.with_suffix(".json"))
 
 figures = json.loads(Path("data/metrics/train_lora.json").read_text())
 print(figures)
 assert figures["best_val_loss"] < figures["base_val_loss"]
 assert figures["coverage"] == 1.0
+
+
+def mean_spectrum(samples: Tensor) -> Tensor:
+    """Average the louder half of the log-mel frames, loudness taken out: ``(num_mels,)``."""
+    mel = codec.log_mel(samples.unsqueeze(0))[0]
+    loudness = mel.mean(dim=0)
+    mean = mel[:, loudness > loudness.median()].mean(dim=1)
+    return mean - mean.mean()
+
+
+def distance_from_recordings(checkpoint: Path) -> float:
+    """Let a checkpoint speak; the distance of its spectrum from that of the demo's main voice."""
+    clips = sorted(Path("data/normalized/allison-en").glob("*.flac"))
+    recorded = torch.stack(
+        [mean_spectrum(torch.from_numpy(read_waveform(clip).samples)) for clip in clips]
+    ).mean(dim=0)
+    speaker = Speaker(
+        load_dual_ar(checkpoint, dtype=torch.float32), codec, load_tokenizer(checkpoint)
+    )
+    spoken = speaker.speak(TEXTS * 2, seeds=range(2 * len(TEXTS)), max_part_s=8.0)
+    long_enough = [s.samples for s in spoken if len(s.samples) > s.sample_rate_hz / 4]
+    assert len(long_enough) >= len(TEXTS)
+    distances = [(mean_spectrum(samples) - recorded).abs().mean() for samples in long_enough]
+    return float(torch.stack(distances).mean())
+
+
+before = distance_from_recordings(Path("data/base"))
+after = distance_from_recordings(merged)
+# 0.69 and 0.36 when the base was made.
+print(f"distance from the recordings' spectrum: {before:.2f} before, {after:.2f} after")
+assert after < 0.7 * before
