@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.strategies import DDPStrategy
 
 from fishdvc.training.trainer import build_trainer
@@ -84,6 +85,8 @@ def test_slurm_starts_as_many_processes_as_its_parameters_say(
         monkeypatch.setenv(name, value)
     # Lightning writes it where it is missing.
     monkeypatch.setenv("MASTER_ADDR", "gpu-1")
+    # Lightning writes the rank of what it builds there, and would take this process for it.
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
     trainer = build_trainer(
         max_steps=1,
         val_every_steps=1,

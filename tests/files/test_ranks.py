@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from fishdvc.errors import ParamsError
 from fishdvc.files import ranks
@@ -66,6 +67,8 @@ def test_a_rank_has_its_share_in_order_and_its_part_of_the_cores(
 def test_each_rank_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    # Lightning writes the rank of what it builds there, and would take this process for it.
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
     for local_rank in ("0", "3"):
         monkeypatch.setenv("LOCAL_RANK", local_rank)
         assert str(ranks._make_fabric("cuda", 4, 1).device) == f"cuda:{local_rank}"

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.distributed
 import torch.multiprocessing
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
@@ -88,6 +89,8 @@ def test_on_a_gpu_each_process_shards_on_its_own(
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    # Lightning writes the rank of what it builds there, and would take this process for it.
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
     monkeypatch.setenv("LOCAL_RANK", "3")
     strategy = make_trainer(strategy="fsdp", accelerator="cuda", devices=4).strategy
     assert isinstance(strategy, ShardedBaseStrategy)
