@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from demo_base.initialize import code_entropy_bits, random_codec
+from demo_base.losses import mel_distance
 from demo_base.resumable import train
 from demo_base.speech import CropSampler, CropTrainingParams
 from fishdvc.codec import Codec, CodecConfig
@@ -79,12 +80,14 @@ def main() -> None:
             mel = codec.log_mel(crops.batch(number))
         latents = codec.quantizer.downsample(codec.backbone(mel))
         quantized = codec.quantizer.residual_fsq(latents)
-        error = (decoder(upsample(quantized.latents)) - mel).abs().mean()
+        decoded = decoder(upsample(quantized.latents))
+        distance = mel_distance(decoded, mel)
         excess = latent_excess(codec, latents, params.latent_limit)
         bits = code_entropy_bits(quantized.codes.transpose(0, 1).flatten(1), config.codebook_size)
         return {
-            "loss": error + params.latent_penalty * excess,
-            "mel_error": error,
+            "loss": distance + params.latent_penalty * excess,
+            "distance": distance,
+            "mel_error": (decoded - mel).abs().mean(),
             "min_bits": bits.min(),
         }
 
