@@ -30,7 +30,7 @@ from fishdvc.params import param, read_params
 from fishdvc.text import load_tokenizer
 
 PARTS = ("codec", "base", "fine_tuned")
-BASE_VOICE = "kal16"
+BASE_VOICE = "slt"
 """Of flite, in which most of the base's sentences are spoken."""
 BATCH_SIZE = 25
 SECONDS_PER_CHARACTER = 0.16

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from demo_base.initialize import code_entropy_bits
+from demo_base.losses import mel_distance
 from fishdvc.audio.waveform import read_waveform
 from fishdvc.codec import Codec, load_codec
 from fishdvc.model import load_dual_ar
@@ -64,12 +65,12 @@ def test_codes_of_a_new_voice_carry_bits_and_come_back_as_sound(
 def test_what_comes_back_has_the_spectrum_of_what_was_said(
     codec: Codec, round_trips: list[tuple[Tensor, Tensor, Tensor]]
 ) -> None:
-    """0.76 when the weights were made; 2.26 against the same spectrum at another time."""
-    errors, errors_elsewhere = [], []
+    """0.80 when the weights were made; 2.54 against the same spectrum at another time."""
+    distances, distances_elsewhere = [], []
     for audio, _, decoded in round_trips:
         spoken, heard = codec.log_mel(torch.stack((audio[: len(decoded)], decoded)))
         elsewhere = heard.roll(heard.shape[-1] // 2, dims=-1)
-        errors.append((spoken - heard).abs().mean())
-        errors_elsewhere.append((spoken - elsewhere).abs().mean())
-    assert torch.stack(errors).mean() < 0.82
-    assert torch.stack(errors_elsewhere).mean() > 2.0
+        distances.append(mel_distance(heard, spoken))
+        distances_elsewhere.append(mel_distance(elsewhere, spoken))
+    assert torch.stack(distances).mean() < 0.87
+    assert torch.stack(distances_elsewhere).mean() > 2.2
