@@ -15,8 +15,8 @@ FLOOR = 1e-3
 MEL_FLOORS = {0.003: 1.0, 0.03: 2.0}
 """Added to mel magnitudes, and how much each counts.
 
-Half of all mel magnitudes of speech lie below the first, and Whisper reads speech as well without
-them; only one in ten lies above the second, and these are the formants.
+About half of all mel magnitudes of speech lie below the first, and Whisper reads speech nearly as
+well without them; one in seven or so lies above the second, and these are the formants.
 """
 
 
