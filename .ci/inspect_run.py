@@ -43,24 +43,31 @@ def mean_spectrum(samples: Tensor) -> Tensor:
     return mean - mean.mean()
 
 
+def mean_spectra(clips: list[Tensor]) -> Tensor:
+    """Average the spectra of clips ``(samples,)`` each: ``(num_mels,)``."""
+    return torch.stack([mean_spectrum(samples) for samples in clips]).mean(dim=0)
+
+
 def distance_from_recordings(checkpoint: Path) -> float:
-    """Let a checkpoint speak; the distance of its spectrum from that of the demo's main voice."""
+    """Let a checkpoint speak; the distance of its mean spectrum from that of the demo's main voice.
+
+    Spectra are averaged before they are compared: what a sentence's sounds do to its own would
+    hide the voice. Single recordings are 0.39 from the mean of all, eight together 0.13.
+    """
     clips = sorted(Path("data/normalized/allison-en").glob("*.flac"))
-    recorded = torch.stack(
-        [mean_spectrum(torch.from_numpy(read_waveform(clip).samples)) for clip in clips]
-    ).mean(dim=0)
+    recorded = mean_spectra([torch.from_numpy(read_waveform(clip).samples) for clip in clips])
     speaker = Speaker(
         load_dual_ar(checkpoint, dtype=torch.float32), codec, load_tokenizer(checkpoint)
     )
-    spoken = speaker.speak(TEXTS * 2, seeds=range(2 * len(TEXTS)), max_part_s=8.0)
+    texts = TEXTS * 8
+    spoken = speaker.speak(texts, seeds=range(len(texts)), max_part_s=8.0)
     long_enough = [s.samples for s in spoken if len(s.samples) > s.sample_rate_hz / 4]
-    assert len(long_enough) >= len(TEXTS)
-    distances = [(mean_spectrum(samples) - recorded).abs().mean() for samples in long_enough]
-    return float(torch.stack(distances).mean())
+    assert len(long_enough) >= len(texts) / 2
+    return float((mean_spectra(long_enough) - recorded).abs().mean())
 
 
 before = distance_from_recordings(Path("data/base"))
 after = distance_from_recordings(merged)
-# 0.50 and 0.37 when the base was made.
+# 0.44 and 0.28 when the base was made; the ratio was 0.63 to 0.68 with three sets of seeds.
 print(f"distance from the recordings' spectrum: {before:.2f} before, {after:.2f} after")
-assert after < 0.85 * before
+assert after < 0.75 * before
