@@ -10,6 +10,7 @@ import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import jiwer
 import numpy as np
@@ -100,10 +101,15 @@ def error_rates(said: Sequence[str], heard: Sequence[str]) -> dict[str, float]:
 
     Returns:
         ``wer`` and ``cer``: substitutions, insertions and deletions by the length of the texts, in
-        words and in characters; above 1 where more was heard than said.
+        words and in characters; above 1 where more was heard than said. ``median_cer`` of single
+        texts: a loop of the listener's, which can outweigh all others in ``cer``, does not move it.
     """
     texts, transcripts = [[plain_words(text) for text in spoken] for spoken in (said, heard)]
-    return {"wer": jiwer.wer(texts, transcripts), "cer": jiwer.cer(texts, transcripts)}
+    return {
+        "wer": jiwer.wer(texts, transcripts),
+        "cer": jiwer.cer(texts, transcripts),
+        "median_cer": median(map(jiwer.cer, texts, transcripts)),
+    }
 
 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from demo_base.held_out import SpokenText, machine_clips, real_clips, recorded_clip
@@ -22,12 +23,15 @@ from demo_base.listeners import (
     bootstrap_interval,
     error_rates,
 )
+from demo_base.sequences import collate
 from demo_base.stages.assemble import CODEC_NAME
 from fishdvc.codec import Codec, load_codec
+from fishdvc.dataset.semantic import tokenize_sentence
 from fishdvc.generation import Reference, Sampling, Speaker
 from fishdvc.model import load_dual_ar
 from fishdvc.params import param, read_params
 from fishdvc.text import load_tokenizer
+from fishdvc.training.loss import dual_ar_loss
 
 PARTS = ("codec", "base", "fine_tuned")
 BASE_VOICE = "slt"
@@ -122,6 +126,27 @@ class Evaluation:
             figures["similarity_interval"] = list(bootstrap_interval(similarity))
         return figures
 
+    @torch.no_grad()
+    def of_codes(self, checkpoint: Path, clips: Sequence[SpokenText]) -> Figures:
+        """Give the loss of a voice's codes after their own text, and after that of another clip.
+
+        To be compared with the training's own: the gap is what was learned by heart.
+        """
+        model, tokenizer = load_dual_ar(checkpoint, dtype=torch.float32), load_tokenizer(checkpoint)
+        codes = [encoded(self.codec, clip.audio) for clip in clips]
+        texts = [clip.text for clip in clips]
+        figures: Figures = {}
+        for name, read in (("", texts), ("_of_another_text", [*texts[1:], texts[0]])):
+            losses = []
+            for text, spoken in zip(read, codes, strict=True):
+                sentence = tokenize_sentence(tokenizer, [text], spoken)
+                batch = collate([[sentence]], padding_id=tokenizer.end_of_text_id)
+                loss = dual_ar_loss(model, batch.inputs, batch.labels)
+                losses.append((float(loss.base_loss), float(loss.codebook_loss)))
+            token_loss, code_loss = np.mean(losses, axis=0)
+            figures |= {f"token_loss{name}": token_loss, f"code_loss{name}": code_loss}
+        return figures
+
     def _reference(self, speaker: Speaker) -> Reference:
         clip = recorded_clip(Path(self.params.reference))
         return speaker.encode_reference(torch.from_numpy(clip.audio), SAMPLE_RATE_HZ, clip.text)
@@ -131,6 +156,13 @@ class Evaluation:
 
     def _voices(self, audio: Sequence[Audio]) -> Tensor:
         return torch.stack([self.encoder(clip) for clip in audio])
+
+
+@torch.inference_mode()
+def encoded(codec: Codec, audio: Audio) -> NDArray[np.int16]:
+    """Encode a clip: ``(num_codebooks, frames)``."""
+    codes, _ = codec.encode(torch.from_numpy(audio)[None], torch.tensor([len(audio)]))
+    return codes[0].numpy().astype(np.int16)
 
 
 @torch.inference_mode()
@@ -180,7 +212,9 @@ def main() -> None:
     if "base" in args.only:
         for i, kind in enumerate(("examples", "prompts", "spellings")):
             texts = held_out[i * third : (i + 1) * third]
+            clips = machine_clips(texts, BASE_VOICE)
             figures[f"base, {kind}"] = evaluation.of_texts(args.checkpoint, texts)
+            figures[f"base, {kind}, codes"] = evaluation.of_codes(args.checkpoint, clips)
     if "fine_tuned" in args.only:
         texts, voice = [clip.text for clip in real], [clip.audio for clip in real]
         for name, checkpoint in (("base", args.checkpoint), ("fine-tuned", args.merged)):
