@@ -1,10 +1,8 @@
 """Clips of the demo's voice that no training has seen, out of Debian's packages.
 
-Debian's asterisk-core-sounds-en-g722 has the recordings, asterisk-core-sounds-en their texts; a
-part of them lies in data/raw and is what the demo learns from.
+A part of the packages' recordings lies in data/raw and is what the demo learns from.
 """
 
-import gzip
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +11,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from demo_base.listeners import SAMPLE_RATE_HZ, Audio
+from demo_base.prompts import ALLISON
 from demo_base.stages.synthesize import run_and_normalize
 from fishdvc.audio.waveform import read_waveform
 
-SOUNDS = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
-TEXTS = Path("/usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz")
 TARGET_LOUDNESS_LUFS = -23.0
 
 
@@ -39,19 +36,14 @@ def real_clips(data: Path, *, size: int, min_s: float, max_s: float) -> list[Spo
         max_s: Longest, in seconds.
     """
     known = {path.read_text(encoding="utf-8").strip() for path in data.glob("*.lab")}
-    lines = gzip.decompress(TEXTS.read_bytes()).decode().splitlines()
-    entries = [
-        (name, text)
-        for name, _, text in (line.strip().partition(": ") for line in lines)
-        if text and not name.startswith(";") and "[" not in text and text not in known
-    ]
+    entries = [(name, text) for name, text in ALLISON.texts() if text not in known]
     random.Random(0).shuffle(entries)
+    recordings = ALLISON.recordings()
     clips: list[SpokenText] = []
     for name, text in entries:
-        source = SOUNDS / f"{name}.g722"
-        if len(clips) == size or not source.is_file():
+        if len(clips) == size or name not in recordings:
             continue
-        audio = _speech_of(_decoding(source))
+        audio = _speech_of(_decoding(recordings[name]))
         if audio is not None and min_s <= len(audio) / SAMPLE_RATE_HZ <= max_s:
             clips.append(SpokenText(text, audio))
     return clips

@@ -13,7 +13,7 @@ from fishdvc.params import read_params
 
 
 def main() -> None:
-    """Write ``<voice>/<line>.npy``, int16 ``(num_codebooks, frames)``."""
+    """Write ``<voice>/<clip>.npy``, int16 ``(num_codebooks, frames)``, of clips with a text."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--config", type=Path, required=True, help="the codec's JSON")
@@ -27,7 +27,7 @@ def main() -> None:
     voices = read_params(args.params, "dual_ar", DualARParams).voices
     for path in sorted(p for voice in voices for p in (args.speech / voice).glob("*.flac")):
         audio = torch.from_numpy(read_waveform(path).samples)
-        if len(audio) < codec.min_num_samples:
+        if len(audio) < codec.min_num_samples or not path.with_suffix(".lab").exists():
             continue
         codes, _ = codec.encode(audio.unsqueeze(0), torch.tensor([len(audio)]))
         out = args.codes / path.parent.name / f"{path.stem}.npy"

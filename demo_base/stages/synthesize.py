@@ -1,8 +1,7 @@
 """Speak the texts by flite, and decode the human prompts; all at 16 kHz and one loudness.
 
-flite (Debian package, BSD-like licence) is called, not linked. The human voices, for the codec
-only, are prompts from Debian's asterisk-core-sounds-fr-g722, -it-g722 and -ru-g722, decoded by
-ffmpeg; README.md has their licences.
+flite (Debian package, BSD-like licence) is called, not linked. The human prompts are from Debian's
+packages, decoded by ffmpeg; README.md has their licences.
 """
 
 import argparse
@@ -14,16 +13,12 @@ from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from demo_base.prompts import HUMAN_VOICES
 from fishdvc.audio.loudness import loudness_gain
 from fishdvc.audio.waveform import Waveform, read_waveform, write_flac
 from fishdvc.errors import AudioError
 from fishdvc.params import param, read_params
 
-HUMAN_PROMPTS = {
-    "june-fr": Path("/usr/share/asterisk/sounds/fr_CA_f_June"),
-    "carlo-it": Path("/usr/share/asterisk/sounds/it_IT_m_Carlo"),
-    "ivrvoice-ru": Path("/usr/share/asterisk/sounds/ru_RU_f_IvrvoiceRU"),
-}
 PEAK_CEILING_DBFS = -1.0
 SILENCE_THRESHOLD_DBFS = -60.0
 
@@ -57,7 +52,10 @@ def run_and_normalize(command: list[str], out: Path, *, target_loudness_lufs: fl
 
 
 def main() -> None:
-    """Write ``<voice>/<line>.flac`` with its text in ``<line>.lab``, and the human prompts."""
+    """Write ``<voice>/<line>.flac`` with its text in ``<line>.lab``, and the human prompts.
+
+    Of these, some have no text.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--texts", type=Path, required=True)
@@ -67,17 +65,20 @@ def main() -> None:
     normalized = partial(run_and_normalize, target_loudness_lufs=params.target_loudness_lufs)
 
     jobs: list[tuple[list[str], Path]] = []
-    for name, folder in HUMAN_PROMPTS.items():
-        (args.speech / name).mkdir(parents=True, exist_ok=True)
-        for source in sorted(folder.rglob("*.g722")):
-            path = args.speech / name / f"{source.stem}.flac"
+    for voice, prompts in HUMAN_VOICES.items():
+        (args.speech / voice).mkdir(parents=True, exist_ok=True)
+        texts = dict(prompts.texts())
+        for name, source in prompts.recordings().items():
+            path = args.speech / voice / f"{name.replace('/', '-')}.flac"
+            if name in texts:
+                path.with_suffix(".lab").write_text(texts[name], encoding="utf-8")
             jobs.append((["ffmpeg", "-v", "error", "-y", "-i", str(source)], path))
     lines = enumerate((args.texts / "train.txt").read_text().splitlines())
     for voice, num_texts in zip(params.voices, params.num_texts, strict=True):
         (args.speech / voice).mkdir(parents=True, exist_ok=True)
         for number, line in islice(lines, num_texts):
             path = args.speech / voice / f"{number:05d}.flac"
-            path.with_suffix(".lab").write_text(line)
+            path.with_suffix(".lab").write_text(line, encoding="utf-8")
             jobs.append((["flite", "-voice", voice, "-t", line, "-o"], path))
     with ThreadPoolExecutor(2) as pool:
         for _ in pool.map(lambda job: normalized(*job), jobs):

@@ -84,7 +84,7 @@ def main() -> None:
         [
             tokenize_sentence(
                 tokenizer,
-                [(args.speech / voice / f"{path.stem}.lab").read_text()],
+                [(args.speech / voice / f"{path.stem}.lab").read_text(encoding="utf-8")],
                 np.load(path),
             )
             for path in sorted((args.codes / voice).glob("*.npy"))
