@@ -168,8 +168,8 @@ def encoded(codec: Codec, audio: Audio) -> NDArray[np.int16]:
 @torch.inference_mode()
 def round_trip(codec: Codec, audio: Audio) -> Audio:
     """Encode and decode a clip; up to a frame is lost at its end."""
-    codes, num_frames = codec.encode(torch.from_numpy(audio)[None], torch.tensor([len(audio)]))
-    decoded, num_samples = codec.decode(codes, num_frames)
+    codes = torch.from_numpy(encoded(codec, audio)).long()[None]
+    decoded, num_samples = codec.decode(codes, torch.tensor([codes.shape[-1]]))
     samples: Audio = decoded[0, : int(num_samples)].numpy()
     return samples
 
