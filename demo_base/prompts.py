@@ -38,7 +38,7 @@ class Prompts:
 def spoken_texts(lines: Iterable[str]) -> list[tuple[str, str]]:
     """Take the lines ``name: text``; not remarks, nor texts that describe a sound in brackets."""
     return [
-        (name, text)
+        (name, text.strip())
         for name, _, text in (line.strip().partition(": ") for line in lines)
         if text and not name.startswith(";") and "[" not in text
     ]
