@@ -4,6 +4,7 @@ Knows tokenized sentences, not the model.
 """
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -47,14 +48,20 @@ def sorted_by_length(sentences: list[TokenizedSentence]) -> list[TokenizedSenten
 class SequenceSampler:
     """Draws sequences of one to twenty sentences of one voice, of like length.
 
+    Sentences that would make a sequence longer than ``max_tokens`` are left off its end.
     The same seed and step give the same sequences.
     """
 
     def __init__(
-        self, voices: list[list[TokenizedSentence]], *, curriculum_steps: int, seed: int
+        self,
+        voices: list[list[TokenizedSentence]],
+        *,
+        curriculum_steps: int,
+        max_tokens: int,
+        seed: int,
     ) -> None:
         self.voices = [sorted_by_length(voice) for voice in voices]
-        self.curriculum_steps, self.seed = curriculum_steps, seed
+        self.curriculum_steps, self.max_tokens, self.seed = curriculum_steps, max_tokens, seed
         self.shares = np.array([len(voice) for voice in voices]) / sum(map(len, voices))
 
     def sequences(self, step: int, num_frames: int) -> list[list[TokenizedSentence]]:
@@ -66,7 +73,11 @@ class SequenceSampler:
         # Twice as many as needed: a window of the sorted ones is of like length.
         while sum(s.codes.shape[1] for sequence in drawn for s in sequence) < 2 * num_frames:
             voice = self.voices[rng.choice(len(self.voices), p=self.shares)]
-            drawn.append([voice[i] for i in rng.integers(known * len(voice), size=length)])
+            sequence = [voice[i] for i in rng.integers(known * len(voice), size=length)]
+            ends = accumulate(sentence.num_tokens for sentence in sequence)
+            drawn.append(
+                [s for s, end in zip(sequence, ends, strict=True) if end <= self.max_tokens]
+            )
         drawn.sort(key=lambda sequence: sum(s.num_tokens for s in sequence))
         half = (len(drawn) + 1) // 2
         start = int(rng.integers(len(drawn) - half + 1))

@@ -55,7 +55,7 @@ class CropSampler:
         self.params, self.num_samples = params, num_samples
         self.groups: tuple[list[list[NDArray[np.int16]]], ...] = ([], [])
         for folder in sorted(speech.iterdir()):
-            clips = [read_waveform(path).samples for path in train_clips(folder)]
+            clips = (read_waveform(path).samples for path in train_clips(folder))
             self.groups[folder.name in HUMAN_VOICES].append(
                 [np.round(c * 32767).astype(np.int16) for c in clips if len(c) >= num_samples]
             )

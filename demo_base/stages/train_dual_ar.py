@@ -91,7 +91,12 @@ def main() -> None:
         ]
         for voice in params.voices
     ]
-    sampler = SequenceSampler(voices, curriculum_steps=params.curriculum_steps, seed=params.seed)
+    sampler = SequenceSampler(
+        voices,
+        curriculum_steps=params.curriculum_steps,
+        max_tokens=model.config.max_seq_len,
+        seed=params.seed,
+    )
     shape = PromptShape.of(tokenizer)
 
     def step(number: int) -> dict[str, Tensor]:

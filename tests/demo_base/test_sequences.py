@@ -61,7 +61,7 @@ def test_weights_have_the_shape_of_the_batch(tokenizer: Tokenizer) -> None:
 
 def test_training_begins_with_short_sentences_and_repeats_itself(tokenizer: Tokenizer) -> None:
     voice = [sentence(tokenizer, "z" * n, n) for n in range(1, 41)]
-    sampler = SequenceSampler([voice], curriculum_steps=10, seed=1)
+    sampler = SequenceSampler([voice], curriculum_steps=10, max_tokens=4096, seed=1)
     early = [sampler.sequences(0, 60) for _ in range(2)]
     late = sampler.sequences(10, 400)
 
@@ -71,3 +71,15 @@ def test_training_begins_with_short_sentences_and_repeats_itself(tokenizer: Toke
     assert lengths(early[0]) == lengths(early[1])
     assert max(n for sequence in lengths(early[0]) for n in sequence) <= 6
     assert max(n for sequence in lengths(late) for n in sequence) > 20
+
+
+def test_no_sequence_is_longer_than_the_model_reads(tokenizer: Tokenizer) -> None:
+    voice = [sentence(tokenizer, "z" * n, n) for n in range(1, 41)]
+    longest = voice[-1].num_tokens * 3
+    sampler = SequenceSampler([voice], curriculum_steps=1, max_tokens=longest, seed=1)
+
+    drawn = [sequence for step in range(1, 40) for sequence in sampler.sequences(step, 400)]
+
+    lengths = [sum(s.num_tokens for s in sequence) for sequence in drawn]
+    assert 0.8 * longest < max(lengths) <= longest
+    assert min(lengths) > 0
