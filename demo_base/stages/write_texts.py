@@ -1,4 +1,4 @@
-"""Write the texts that are spoken: WordNet's examples of use, telephone prompts, spellings.
+"""Write the texts that are spoken: WordNet's examples and definitions, prompts, spellings.
 
 Sources: Debian's wordnet-base (WordNet 3.0, free for any use with its notice), wamerican-small
 (public domain and SCOWL) and the patterns in demo_base/patterns.py.
@@ -7,6 +7,7 @@ Sources: Debian's wordnet-base (WordNet 3.0, free for any use with its notice), 
 import argparse
 import random
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from demo_base import patterns
 from fishdvc.params import param, read_params
 
 WORDNET = Path("/usr/share/wordnet")
+PARTS_OF_SPEECH = ("verb", "noun", "adj", "adv")
 WORDS = Path("/usr/share/dict/american-english-small")
 
 
@@ -22,23 +24,34 @@ class TextsParams:
     """Section ``texts`` of params.yaml."""
 
     seed: int = param("Of every choice.")
-    num_examples: int = param("Sentences from WordNet.", at_least=1)
+    num_examples: int = param("WordNet's examples of use.", at_least=1)
+    num_definitions: int = param("WordNet's definitions; none is held out.", at_least=0)
     num_prompts: int = param("Telephone prompts.", at_least=1)
     num_spellings: int = param("Digits, letters, single words.", at_least=1)
-    num_held_out: int = param("Sentences of each kind that no voice speaks.", at_least=1)
+    num_held_out: int = param("Sentences of each other kind that no voice speaks.", at_least=1)
     max_characters: int = param("Longest sentence.", at_least=10)
 
 
-def examples(max_characters: int) -> list[str]:
-    """Read WordNet's examples of use, as sentences of plain words."""
+def sentences(phrases: Iterable[str], max_characters: int) -> list[str]:
+    """Make sentences of those phrases that are short and of plain words, each once."""
     found = set()
-    for part in ("verb", "noun", "adj", "adv"):
-        for example in re.findall(r'"([^"]+)"', (WORDNET / f"data.{part}").read_text()):
-            plain = re.fullmatch(r"[A-Za-z][a-z]*(,? [A-Za-z][a-z']*){2,}[.?!]?", example)
-            if plain and len(example) <= max_characters:
-                ending = "" if example[-1] in ".?!" else "."
-                found.add(f"{example[0].upper()}{example[1:]}{ending}")
+    for phrase in phrases:
+        plain = re.fullmatch(r"[A-Za-z][a-z]*(,? [A-Za-z][a-z']*){2,}[.?!]?", phrase)
+        if plain and len(phrase) <= max_characters:
+            ending = "" if phrase[-1] in ".?!" else "."
+            found.add(f"{phrase[0].upper()}{phrase[1:]}{ending}")
     return sorted(found)
+
+
+def examples_and_definitions(max_characters: int) -> tuple[list[str], list[str]]:
+    """Read sentences of both kinds from WordNet, none in both."""
+    texts = [(WORDNET / f"data.{part}").read_text() for part in PARTS_OF_SPEECH]
+    quoted = [phrase for text in texts for phrase in re.findall(r'"([^"]+)"', text)]
+    examples = sentences(quoted, max_characters)
+    glosses = [gloss for text in texts for gloss in re.findall(r" \| (.+)", text)]
+    defined = [phrase.strip() for gloss in glosses for phrase in gloss.split(";")]
+    known = set(examples)
+    return examples, [s for s in sentences(defined, max_characters) if s not in known]
 
 
 def main() -> None:
@@ -51,8 +64,8 @@ def main() -> None:
     rng = random.Random(params.seed)
 
     words = [w for w in WORDS.read_text().split() if re.fullmatch("[a-z]{2,}", w)]
-    of_wordnet = examples(params.max_characters)
-    rng.shuffle(of_wordnet)
+    examples, definitions = examples_and_definitions(params.max_characters)
+    rng.shuffle(examples)
     # Dictionaries keep the order of their keys and drop repetitions.
     prompts = list(dict.fromkeys(patterns.prompt(rng) for _ in range(4 * params.num_prompts)))
     spelled = list(
@@ -61,16 +74,19 @@ def main() -> None:
     held_out: list[str] = []
     train: list[str] = []
     for kind, size in (
-        (of_wordnet, params.num_examples),
+        (examples, params.num_examples),
         (prompts, params.num_prompts),
         (spelled, params.num_spellings),
     ):
         held_out += kind[: params.num_held_out]
         train += kind[params.num_held_out :][:size]
+    # Of these, none is held out.
+    rng.shuffle(definitions)
+    train += definitions[: params.num_definitions]
     rng.shuffle(train)
     args.texts.mkdir(parents=True, exist_ok=True)
-    for name, sentences in (("train", train), ("held_out", held_out)):
-        (args.texts / f"{name}.txt").write_text("".join(f"{s}\n" for s in sentences))
+    for name, lines in (("train", train), ("held_out", held_out)):
+        (args.texts / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))
     print(f"write_texts: {len(train)} sentences, {len(held_out)} held out")
 
 
