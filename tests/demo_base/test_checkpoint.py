@@ -65,7 +65,7 @@ def test_codes_of_a_new_voice_carry_bits_and_come_back_as_sound(
 def test_what_comes_back_has_the_spectrum_of_what_was_said(
     codec: Codec, round_trips: list[tuple[Tensor, Tensor, Tensor]]
 ) -> None:
-    """0.80 when the weights were made, 2.54 against the same spectrum at another time; mel 0.69."""
+    """0.81 when measured, 2.60 against the same spectrum at another time; mel 0.69."""
     distances, distances_elsewhere, mel_errors = [], [], []
     for audio, _, decoded in round_trips:
         spoken, heard = codec.log_mel(torch.stack((audio[: len(decoded)], decoded)))
