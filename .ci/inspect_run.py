@@ -68,7 +68,7 @@ def distance_from_recordings(checkpoint: Path) -> float:
 
 before = distance_from_recordings(Path("data/base"))
 after = distance_from_recordings(merged)
-# 0.43 and 0.33 when the base was made. An earlier base, which knew its voice less well, moved
-# further: a ratio of 0.63 to 0.68 with three sets of seeds.
+# 0.43 and 0.33 when the base was made. An earlier base moved further: the ratio
+# was 0.63 to 0.68 with three sets of seeds.
 print(f"distance from the recordings' spectrum: {before:.2f} before, {after:.2f} after")
-assert after < 0.9 * before
+assert after < 0.85 * before
