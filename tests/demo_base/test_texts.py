@@ -1,0 +1,73 @@
+"""The texts that the base's voices speak: which there are, and that none is held out and spoken."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from demo_base.stages import write_texts
+
+WORDNET = """\
+  1 licence
+00001 04 n 01 dog 0 000 | a member of the genus Canis; "the dog barked all night"; "sit!"
+00002 04 n 01 cat 0 000 | feline mammal with soft fur; the dog barked all night
+00003 04 n 01 tea 0 000 | an infusion of 2 leaves; "we drank tea, or coffee"; "I went home?"
+"""
+
+
+@pytest.fixture(autouse=True)
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a dictionary of three nouns and a list of words in place of Debian's."""
+    for part in write_texts.PARTS_OF_SPEECH:
+        (tmp_path / f"data.{part}").write_text(WORDNET if part == "noun" else "")
+    (tmp_path / "words").write_text("apple\nApril\npear's\nplum\na\n")
+    monkeypatch.setattr(write_texts, "WORDNET", tmp_path)
+    monkeypatch.setattr(write_texts, "WORDS", tmp_path / "words")
+
+
+def test_sentences_are_short_plain_and_there_once() -> None:
+    phrases = ["we drank tea", "We drank tea", "a dog", "tea at 5 o'clock", "is it late?"]
+    long = "a b c " * 5 + "d"
+    assert write_texts.sentences([*phrases, long], 20) == ["Is it late?", "We drank tea."]
+
+
+def test_what_is_an_example_is_no_definition() -> None:
+    examples, definitions = write_texts.examples_and_definitions(90)
+
+    assert examples == ["I went home?", "The dog barked all night.", "We drank tea, or coffee."]
+    assert definitions == ["A member of the genus Canis.", "Feline mammal with soft fur."]
+
+
+def written(folder: Path, monkeypatch: pytest.MonkeyPatch, **changed: int) -> list[list[str]]:
+    """Run the stage: the lines of train.txt and of held_out.txt."""
+    counts = {f"num_{kind}": 8 for kind in ("examples", "definitions", "prompts", "spellings")}
+    values = {"seed": 1, "num_held_out": 1, "max_characters": 90} | counts | changed
+    params = folder / "params.yaml"
+    params.write_text(yaml.safe_dump({"texts": values}))
+    argv = ["write_texts", "--params", str(params), "--texts", str(folder / "texts")]
+    monkeypatch.setattr(sys, "argv", argv)
+    write_texts.main()
+    names = ("train.txt", "held_out.txt")
+    return [(folder / "texts" / name).read_text().splitlines() for name in names]
+
+
+def test_no_sentence_is_held_out_and_spoken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, held_out = written(tmp_path, monkeypatch)
+
+    # Of the three examples one is held out, and so is one prompt and one spelling.
+    assert len(held_out) == 3
+    assert len(train) == 2 + 2 + 8 + 8
+    assert not set(train) & set(held_out)
+    assert len(set(train)) == len(train)
+
+
+def test_more_definitions_leave_the_held_out_sentences_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few, many = (written(tmp_path, monkeypatch, num_definitions=n) for n in (0, 2))
+
+    assert few[1] == many[1]
+    assert set(few[0]) < set(many[0])
