@@ -17,6 +17,7 @@ from fishdvc.cli.main import main
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
+README_ZH = (PROJECT / "README.zh.md").read_text(encoding="utf-8")
 MAIN_COMMAND = "pip install -c constraints.txt -e . && dvc repro"
 TEST_COMMAND = "pip install -c constraints.txt -e '.[test]' && pytest"
 
@@ -91,6 +92,20 @@ def test_every_linked_or_listed_file_exists() -> None:
     assert listed
     missing = [path for path in (*links, *listed) if not (PROJECT / path).exists()]
     assert not missing
+
+
+def test_the_chinese_page_has_the_same_commands_and_names() -> None:
+    def blocks(page: str) -> list[str]:
+        return re.findall(r"^```bash\n.*?^```", page, re.DOTALL | re.MULTILINE)
+
+    def names(page: str) -> set[str]:
+        text = re.sub(r"^```.*?^```", "", page, flags=re.DOTALL | re.MULTILINE)
+        found = re.findall(r"\]\(([^)]+)\)|`([^`\n]+)`", text)
+        return {link or code for link, code in found if "<" not in code}
+
+    assert blocks(README_ZH) == blocks(README)
+    own = {"README.md", "README.md#from-fish-speechs-own-scripts"}
+    assert names(README_ZH) - names(README) == own
 
 
 def test_constraints_pin_every_requirement() -> None:
