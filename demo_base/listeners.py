@@ -20,12 +20,15 @@ import torchaudio.functional
 from faster_whisper import WhisperModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 Audio = NDArray[np.float32]
 
 SAMPLE_RATE_HZ = 16000
 PARTIAL_FRAMES = 160
 """Mel frames, of 10 ms, that the speaker encoder hears at once."""
+
+_NORMALIZER = EnglishTextNormalizer({})
 
 
 class Listener:
@@ -96,6 +99,15 @@ def plain_words(text: str) -> str:
     return " ".join(re.sub(r"[^a-z0-9' ]", "", text.lower().replace("-", " ")).split())
 
 
+def normalized_characters(text: str) -> str:
+    """Write numbers as Whisper's authors do before they compare, and leave out the spaces.
+
+    Radford et al. 2022, appendix C. ``Zero, two.`` and ``0 2`` are both ``02``.
+    """
+    normalized: str = _NORMALIZER(text)
+    return normalized.replace(" ", "")
+
+
 def error_rates(said: Sequence[str], heard: Sequence[str]) -> dict[str, float]:
     """Compare transcripts with texts.
 
@@ -103,12 +115,15 @@ def error_rates(said: Sequence[str], heard: Sequence[str]) -> dict[str, float]:
         ``wer`` and ``cer``: substitutions, insertions and deletions by the length of the texts, in
         words and in characters; above 1 where more was heard than said. ``median_cer`` of single
         texts: a loop of the listener's, which can outweigh all others in ``cer``, does not move it.
+        ``normalized_cer``: in normalized characters; in ``cer``, "15" for "fifteen" is an error.
     """
     texts, transcripts = [[plain_words(text) for text in spoken] for spoken in (said, heard)]
+    normalized = [[normalized_characters(text) for text in spoken] for spoken in (said, heard)]
     return {
         "wer": jiwer.wer(texts, transcripts),
         "cer": jiwer.cer(texts, transcripts),
         "median_cer": median(map(jiwer.cer, texts, transcripts)),
+        "normalized_cer": jiwer.cer(*normalized),
     }
 
 

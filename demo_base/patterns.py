@@ -21,6 +21,10 @@ MONTHS = _words(
     "January February March April May June July August September October November December"
 )
 
+NUMERALS = {word: str(number) for number, word in enumerate([*DIGITS, *TEENS])} | {
+    word: str(10 * number) for number, word in enumerate(TENS, 2)
+}
+
 WORDS = {
     "number": [*DIGITS, *TEENS, *TENS],
     "digit": DIGITS,
@@ -114,3 +118,13 @@ def spelling(rng: random.Random, words: list[str]) -> str:
     )
     said = ", ".join(rng.choice(kind) for _ in range(rng.randint(1, 4)))
     return f"{said[0].upper()}{said[1:]}."
+
+
+def with_numerals(text: str) -> str:
+    """Write its numbers in figures: ``Press 1.`` for ``Press one.``; they sound the same."""
+    return re.sub(r"[A-Za-z]+", lambda m: NUMERALS.get(m[0].lower(), m[0]), text)
+
+
+def without_capital_and_stop(text: str) -> str:
+    """Write it as a label is often written: ``press one`` for ``Press one.``."""
+    return text[0].lower() + text[1:].removesuffix(".")

@@ -3,6 +3,7 @@
 Knows tokenized sentences, not the model.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from demo_base.prompts import HUMAN_VOICES
 from fishdvc.dataset.collate import Batch, collate_sequences
 from fishdvc.dataset.semantic import TokenizedSentence, training_example
 from fishdvc.text import Tokenizer
@@ -45,24 +47,39 @@ def sorted_by_length(sentences: list[TokenizedSentence]) -> list[TokenizedSenten
     return sorted(sentences, key=lambda sentence: sentence.num_tokens)
 
 
+def voice_shares(num_sentences: Mapping[str, int], *, human_share: float) -> list[float]:
+    """Say how often each voice is drawn: as it has sentences, people ``human_share`` together.
+
+    Args:
+        num_sentences: Of each voice; at least one of a person and one of a machine.
+        human_share: 0 to 1. People have far fewer recordings than a machine can speak.
+    """
+    human = np.array([voice in HUMAN_VOICES for voice in num_sentences])
+    counts = np.array(list(num_sentences.values()), dtype=float)
+    counts[human] *= human_share / counts[human].sum()
+    counts[~human] *= (1 - human_share) / counts[~human].sum()
+    return counts.tolist()
+
+
 class SequenceSampler:
     """Draws sequences of one to twenty sentences of one voice, of like length.
 
-    Sentences that would make a sequence longer than ``max_tokens`` are left off its end.
-    The same seed and step give the same sequences.
+    A voice is drawn as often as its share says. Sentences that would make a sequence longer than
+    ``max_tokens`` are left off its end. The same seed and step give the same sequences.
     """
 
     def __init__(
         self,
         voices: list[list[TokenizedSentence]],
         *,
+        shares: list[float],
         curriculum_steps: int,
         max_tokens: int,
         seed: int,
     ) -> None:
         self.voices = [sorted_by_length(voice) for voice in voices]
         self.curriculum_steps, self.max_tokens, self.seed = curriculum_steps, max_tokens, seed
-        self.shares = np.array([len(voice) for voice in voices]) / sum(map(len, voices))
+        self.shares = shares
 
     def sequences(self, step: int, num_frames: int) -> list[list[TokenizedSentence]]:
         """Draw sequences that hold about so many frames together."""

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 from demo_base.guided import GuidedDualAR
 from demo_base.resumable import train
-from demo_base.sequences import PromptShape, SequenceSampler, collate, diagonal_log_weights
+from demo_base.sequences import (
+    PromptShape,
+    SequenceSampler,
+    collate,
+    diagonal_log_weights,
+    voice_shares,
+)
 from fishdvc.dataset.semantic import tokenize_sentence
 from fishdvc.model.config import read_config
 from fishdvc.params import param, read_params
@@ -25,6 +31,7 @@ class DualARParams:
 
     seed: int = param("Of weights and batches.")
     voices: tuple[str, ...] = param("Voices that it learns to speak in.")
+    human_share: float = param("Of the sequences, those of people.", at_least=0, at_most=1)
     num_steps: int = param("Steps of the optimizer.", at_least=1)
     batch_frames: int = param("Frames of codes in a batch.", at_least=1)
     learning_rate: float = param("Of AdamW.", above=0)
@@ -80,8 +87,8 @@ def main() -> None:
     model = random_model(
         args.config, tokenizer.num_ids, tokenizer.semantic_begin_id, params.guided_layers
     )
-    voices = [
-        [
+    voices = {
+        voice: [
             tokenize_sentence(
                 tokenizer,
                 [(args.speech / voice / f"{path.stem}.lab").read_text(encoding="utf-8")],
@@ -90,9 +97,11 @@ def main() -> None:
             for path in sorted((args.codes / voice).glob("*.npy"))
         ]
         for voice in params.voices
-    ]
+    }
+    sizes = {voice: len(sentences) for voice, sentences in voices.items()}
     sampler = SequenceSampler(
-        voices,
+        list(voices.values()),
+        shares=voice_shares(sizes, human_share=params.human_share),
         curriculum_steps=params.curriculum_steps,
         max_tokens=model.config.max_seq_len,
         seed=params.seed,

@@ -30,6 +30,10 @@ class TextsParams:
     num_spellings: int = param("Digits, letters, single words.", at_least=1)
     num_held_out: int = param("Sentences of each other kind that no voice speaks.", at_least=1)
     max_characters: int = param("Longest sentence.", at_least=10)
+    numeral_share: float = param(
+        "Of prompts and spellings, those in figures.", at_least=0, at_most=1
+    )
+    bare_share: float = param("Of all, those without capital and full stop.", at_least=0, at_most=1)
 
 
 def sentences(phrases: Iterable[str], max_characters: int) -> list[str]:
@@ -52,6 +56,15 @@ def examples_and_definitions(max_characters: int) -> tuple[list[str], list[str]]
     defined = [phrase.strip() for gloss in glosses for phrase in gloss.split(";")]
     known = set(examples)
     return examples, [s for s in sentences(defined, max_characters) if s not in known]
+
+
+def _as_people_write(rng: random.Random, text: str, params: TextsParams, *, numerals: bool) -> str:
+    """Leave out at random what labels of recordings often leave out; it sounds the same."""
+    if numerals and rng.random() < params.numeral_share:
+        text = patterns.with_numerals(text)
+    if rng.random() < params.bare_share:
+        text = patterns.without_capital_and_stop(text)
+    return text
 
 
 def main() -> None:
@@ -84,6 +97,8 @@ def main() -> None:
     rng.shuffle(definitions)
     train += definitions[: params.num_definitions]
     rng.shuffle(train)
+    from_patterns = {*prompts, *spelled}
+    train = [_as_people_write(rng, text, params, numerals=text in from_patterns) for text in train]
     args.texts.mkdir(parents=True, exist_ok=True)
     for name, lines in (("train", train), ("held_out", held_out)):
         (args.texts / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))

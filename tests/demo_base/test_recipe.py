@@ -30,6 +30,16 @@ def test_no_pattern_keeps_a_placeholder() -> None:
     assert not any("{" in patterns.prompt(rng) for _ in range(1000))
 
 
+def test_numbers_are_written_in_figures() -> None:
+    text = "Press one for twelve messages, or Twenty for someone."
+    assert patterns.with_numerals(text) == "Press 1 for 12 messages, or 20 for someone."
+
+
+def test_capital_and_full_stop_go_and_other_endings_stay() -> None:
+    assert patterns.without_capital_and_stop("Press one.") == "press one"
+    assert patterns.without_capital_and_stop("Is it late?") == "is it late?"
+
+
 @dataclass(frozen=True)
 class Params:
     num_steps: int

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from demo_base.sequences import PromptShape, SequenceSampler, collate, diagonal_log_weights
+from demo_base.sequences import (
+    PromptShape,
+    SequenceSampler,
+    collate,
+    diagonal_log_weights,
+    voice_shares,
+)
 from fishdvc.dataset.semantic import TokenizedSentence, tokenize_sentence
 from fishdvc.text import Tokenizer, load_tokenizer
 from tests.demo_base.test_checkpoint import CHECKPOINT
@@ -61,7 +67,7 @@ def test_weights_have_the_shape_of_the_batch(tokenizer: Tokenizer) -> None:
 
 def test_training_begins_with_short_sentences_and_repeats_itself(tokenizer: Tokenizer) -> None:
     voice = [sentence(tokenizer, "z" * n, n) for n in range(1, 41)]
-    sampler = SequenceSampler([voice], curriculum_steps=10, max_tokens=4096, seed=1)
+    sampler = SequenceSampler([voice], shares=[1.0], curriculum_steps=10, max_tokens=4096, seed=1)
     early = [sampler.sequences(0, 60) for _ in range(2)]
     late = sampler.sequences(10, 400)
 
@@ -73,10 +79,16 @@ def test_training_begins_with_short_sentences_and_repeats_itself(tokenizer: Toke
     assert max(n for sequence in lengths(late) for n in sequence) > 20
 
 
+def test_people_are_drawn_as_often_as_asked_and_voices_as_they_have_sentences() -> None:
+    sizes = {"slt": 300, "june-fr": 1, "rms": 100, "carlo-it": 3}
+    shares = voice_shares(sizes, human_share=0.2)
+    assert shares == pytest.approx([0.6, 0.05, 0.2, 0.15])
+
+
 def test_no_sequence_is_longer_than_the_model_reads(tokenizer: Tokenizer) -> None:
     voice = [sentence(tokenizer, "z" * n, n) for n in range(1, 41)]
     longest = voice[-1].num_tokens * 3
-    sampler = SequenceSampler([voice], curriculum_steps=1, max_tokens=longest, seed=1)
+    sampler = SequenceSampler([voice], shares=[1.0], curriculum_steps=1, max_tokens=longest, seed=1)
 
     drawn = [sequence for step in range(1, 40) for sequence in sampler.sequences(step, 400)]
 

@@ -39,10 +39,11 @@ def test_what_is_an_example_is_no_definition() -> None:
     assert definitions == ["A member of the genus Canis.", "Feline mammal with soft fur."]
 
 
-def written(folder: Path, monkeypatch: pytest.MonkeyPatch, **changed: int) -> list[list[str]]:
+def written(folder: Path, monkeypatch: pytest.MonkeyPatch, **changed: float) -> list[list[str]]:
     """Run the stage: the lines of train.txt and of held_out.txt."""
     counts = {f"num_{kind}": 8 for kind in ("examples", "definitions", "prompts", "spellings")}
-    values = {"seed": 1, "num_held_out": 1, "max_characters": 90} | counts | changed
+    shares = {"numeral_share": 0.0, "bare_share": 0.0}
+    values = {"seed": 1, "num_held_out": 1, "max_characters": 90} | shares | counts | changed
     params = folder / "params.yaml"
     params.write_text(yaml.safe_dump({"texts": values}))
     argv = ["write_texts", "--params", str(params), "--texts", str(folder / "texts")]
@@ -71,3 +72,18 @@ def test_more_definitions_leave_the_held_out_sentences_as_they_are(
 
     assert few[1] == many[1]
     assert set(few[0]) < set(many[0])
+
+
+def test_texts_are_spoken_as_people_write_them_but_held_out_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, changed = (
+        written(tmp_path, monkeypatch, bare_share=share, numeral_share=share) for share in (0, 1)
+    )
+
+    assert changed[1] == plain[1]
+    assert len(changed[0]) == len(plain[0])
+    assert not any(text[0].isupper() or text.endswith(".") for text in changed[0])
+    assert any(char.isdigit() for text in changed[0] for char in text)
+    # What is not from our patterns keeps its words.
+    assert "a member of the genus Canis" in changed[0]
