@@ -68,7 +68,6 @@ def distance_from_recordings(checkpoint: Path) -> float:
 
 before = distance_from_recordings(Path("data/base"))
 after = distance_from_recordings(merged)
-# 0.43 and 0.33 when the base was made. An earlier base moved further: the ratio
-# was 0.63 to 0.68 with three sets of seeds.
+# 0.41 and 0.29 when the base was made: a ratio of 0.71, with two other sets of seeds 0.50 and 0.66.
 print(f"distance from the recordings' spectrum: {before:.2f} before, {after:.2f} after")
-assert after < 0.85 * before
+assert after < 0.8 * before
