@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from demo_base.prompts import HUMAN_VOICES
 from fishdvc.audio.waveform import read_waveform
 from fishdvc.params import param
 
-HUMAN_VOICES = ("june-fr", "carlo-it", "ivrvoice-ru")
 HELD_OUT_SHARE = 0.02
 GAIN_DB = 6.0
 SPEED_SHARE = 0.5

@@ -52,7 +52,7 @@ def imported_by(file: Path) -> set[Path]:
             names |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
     files = set()
     for name in names:
-        if name.split(".")[0] in ("fishdvc", "stages"):
+        if name.split(".")[0] in ("fishdvc", "stages", "demo_base"):
             parts = name.split(".")
             packages = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
             files |= {found for package in packages if (found := module_file(package))}

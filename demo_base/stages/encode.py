@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from demo_base.stages.train_dual_ar import DualARParams
+from demo_base.dual_ar_params import DualARParams
 from fishdvc.audio.waveform import read_waveform
 from fishdvc.codec import load_codec
 from fishdvc.params import read_params

@@ -4,12 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
 from demo_base import patterns
 from demo_base.initialize import code_entropy_bits
 from demo_base.resumable import train
 from demo_base.stages.train_tokenizer import learn_ranks, merge_pair
+from tests.test_pipeline_graph import TOP, all_imported_by
+
+RECIPE = yaml.safe_load((TOP / "demo_base" / "dvc.yaml").read_text())["stages"]
 
 
 def test_the_most_frequent_pair_is_merged_first() -> None:
@@ -38,6 +42,18 @@ def test_numbers_are_written_in_figures() -> None:
 def test_capital_and_full_stop_go_and_other_endings_stay() -> None:
     assert patterns.without_capital_and_stop("Press one.") == "press one"
     assert patterns.without_capital_and_stop("Is it late?") == "is it late?"
+
+
+@pytest.mark.parametrize("stage", RECIPE)
+def test_a_stage_of_the_recipe_depends_on_its_own_code(stage: str) -> None:
+    script = TOP / "demo_base/stages" / f"{stage}.py"
+    imported = {str(file.relative_to(TOP)) for file in all_imported_by(script)}
+    own = {path for path in imported if path.startswith("demo_base/") and "__init__" not in path}
+    assert own - set(RECIPE[stage]["deps"]) == set()
+
+
+def test_the_transformers_are_trained_anew_when_texts_change() -> None:
+    assert "demo_base/speech" in RECIPE["train_dual_ar"]["deps"]
 
 
 @dataclass(frozen=True)
