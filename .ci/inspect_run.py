@@ -68,6 +68,6 @@ def distance_from_recordings(checkpoint: Path) -> float:
 
 before = distance_from_recordings(Path("data/base"))
 after = distance_from_recordings(merged)
-# 0.41 and 0.29 when the base was made: a ratio of 0.71, with two other sets of seeds 0.50 and 0.66.
+# 0.42 and 0.29 when the base was made: a ratio of 0.69, with two other sets of seeds 0.53 and 0.58.
 print(f"distance from the recordings' spectrum: {before:.2f} before, {after:.2f} after")
-assert after < 0.8 * before
+assert after < 0.75 * before
