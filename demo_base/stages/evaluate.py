@@ -222,6 +222,7 @@ def main() -> None:
                 figures[f"{name}, {prompt}, Allison's texts"] = evaluation.of_texts(
                     checkpoint, texts, voice, with_reference=prompt != "alone"
                 )
+            figures[f"{name}, Allison's codes"] = evaluation.of_codes(checkpoint, real)
     args.figures.write_text(json.dumps(figures, indent=1) + "\n")
     for name, values in figures.items():
         print(f"{name}: " + ", ".join(f"{k} {np.round(v, 3)}" for k, v in values.items()))
