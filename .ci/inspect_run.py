@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from fishdvc.audio.waveform import read_waveform
-from fishdvc.codec import load_codec
-from fishdvc.generation import Speaker
-from fishdvc.model import load_dual_ar
-from fishdvc.text import load_tokenizer
+from fishdvc.codec.checkpoint import load_codec
+from fishdvc.generation.synthesizer import Synthesizer
+from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.text.tokenizer import load_tokenizer
 
 TEXTS = (
     "Please enter your phone number, starting with the area code.",
@@ -31,7 +31,7 @@ codec = load_codec(codec_checkpoint, codec_checkpoint.with_suffix(".json"))
 
 figures = json.loads(Path("data/metrics/train_lora.json").read_text())
 print(figures)
-assert figures["best_val_loss"] < figures["base_val_loss"]
+assert figures["best_val_loss"] < figures["untuned_val_loss"]
 assert figures["coverage"] == 1.0
 
 
@@ -56,11 +56,11 @@ def distance_from_recordings(checkpoint: Path) -> float:
     """
     clips = sorted(Path("data/normalized/allison-en").glob("*.flac"))
     recorded = mean_spectra([torch.from_numpy(read_waveform(clip).samples) for clip in clips])
-    speaker = Speaker(
+    synthesizer = Synthesizer(
         load_dual_ar(checkpoint, dtype=torch.float32), codec, load_tokenizer(checkpoint)
     )
     texts = TEXTS * 8
-    spoken = speaker.speak(texts, seeds=range(len(texts)), max_part_s=8.0)
+    spoken = synthesizer.speak(texts, seeds=range(len(texts)), max_part_s=8.0)
     long_enough = [s.samples for s in spoken if len(s.samples) > s.sample_rate_hz / 4]
     assert len(long_enough) >= len(texts) / 2
     return float((mean_spectra(long_enough) - recorded).abs().mean())

@@ -22,7 +22,8 @@ import torchaudio.functional as audio_functional
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from fishdvc.codec import Codec, CodecConfig
+from fishdvc.codec.codec import Codec
+from fishdvc.codec.config import CodecConfig
 
 MATRIX_SIZE = 1024
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from training_step import FULL_SIZE, SEMANTIC_BEGIN_ID
 
-from fishdvc.codec import Codec, CodecConfig
-from fishdvc.model import DualAR
+from fishdvc.codec.codec import Codec
+from fishdvc.codec.config import CodecConfig
+from fishdvc.model.dual_ar import DualAR
 
 CODEC_NAME = "firefly-gan-vq-fsq-8x1024-21hz-generator.pth"
 SPECIAL_TOKENS = [

@@ -14,8 +14,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fishdvc.lora import add_adapter
-from fishdvc.model import DualAR, DualARConfig
+from fishdvc.lora.adapter import add_adapter
+from fishdvc.model.config import DualARConfig
+from fishdvc.model.dual_ar import DualAR
 from fishdvc.training.loss import dual_ar_loss
 
 FULL_SIZE = DualARConfig(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.model.kv_cache import KVCache
-from fishdvc.model.layers import Attention, Packing, rotate
+from fishdvc.model.layers import Attention, Unpadding, rotate
 
 
 class GuidedDualAR(DualAR):
@@ -55,12 +55,16 @@ class GuidedDualAR(DualAR):
         if self.log_weights is None:
             return
         assert isinstance(attention, Attention)
-        x, rotary, packing = args[:3]
-        self.misses.append(attention_miss(attention, x, rotary, packing, self.log_weights))
+        x, rotary, unpadding = args[:3]
+        self.misses.append(attention_miss(attention, x, rotary, unpadding, self.log_weights))
 
 
 def attention_miss(
-    attention: Attention, x: Tensor, rotary: Tensor, packing: Packing | None, log_weights: Tensor
+    attention: Attention,
+    x: Tensor,
+    rotary: Tensor,
+    unpadding: Unpadding | None,
+    log_weights: Tensor,
 ) -> Tensor:
     """Measure how far the first head of an attention looks from where it should.
 
@@ -71,7 +75,7 @@ def attention_miss(
         attention: Whose weights are used.
         x: What it is given, padded or packed.
         rotary: As in ``Attention.forward``.
-        packing: How ``x`` is packed.
+        unpadding: How ``x`` is packed.
         log_weights: Logarithms of the weights, ``(batch, tokens, tokens)``; rows without a finite
             one do not count.
 
@@ -83,8 +87,8 @@ def attention_miss(
     weight = attention.wqkv.weight
     of_head = torch.cat((weight[:size], weight[keys_begin : keys_begin + size]))
     both = nn.functional.linear(x, of_head)
-    if packing is not None:
-        both = packing.unpack(both)
+    if unpadding is not None:
+        both = unpadding.restore(both)
     queries, keys = rotate(both.unflatten(-1, (2, size)), rotary).unbind(2)
     num_tokens = queries.shape[1]
     log_weights = log_weights[:, :num_tokens, :num_tokens]

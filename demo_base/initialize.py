@@ -8,7 +8,8 @@ import math
 import torch
 from torch import Tensor
 
-from fishdvc.codec import Codec, CodecConfig
+from fishdvc.codec.codec import Codec
+from fishdvc.codec.config import CodecConfig
 from fishdvc.codec.layers import ConvNeXtBlock
 from fishdvc.codec.quantizer import CodebookProjection
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from demo_base.prompts import HUMAN_VOICES
 from fishdvc.dataset.collate import Batch, collate_sequences
-from fishdvc.dataset.semantic import TokenizedSentence, training_example
-from fishdvc.text import Tokenizer
+from fishdvc.dataset.examples import TokenizedSentence, training_example
 from fishdvc.text.prompt import generation_prompt
+from fishdvc.text.tokenizer import Tokenizer
 
 SENTENCE_COUNTS = (1,) * 11 + (2, 2, 6, 6, 20)
 """In a sequence: the first are to those after them what a reference is in generation, and

@@ -1,8 +1,5 @@
-"""Join transcripts and codes to shards, held-out clips apart."""
+"""Write transcripts and codes to shards, held-out clips separately."""
 
-from fishdvc.params import read_params
-from fishdvc.pipeline.build_protos import BuildProtosParams, build_protos
-from fishdvc.pipeline.shared_params import DatasetParams
 from stages.command import run_stage, stage_arguments
 
 
@@ -17,9 +14,15 @@ def main() -> str:
         skipped="file to list skipped clips in",
         metrics="file to write counts to",
     )
+    from fishdvc.machine import MachineParams
+    from fishdvc.params import read_params
+    from fishdvc.pipeline.build_protos import BuildProtosParams, build_protos
+    from fishdvc.pipeline.shared_params import DatasetParams
+
     dataset = read_params(args.params, "dataset", DatasetParams)
     return build_protos(
         read_params(args.params, "build_protos", BuildProtosParams),
+        workers=read_params(args.params, "machine", MachineParams).workers,
         model_config=args.base / "config.json",
         normalized=args.normalized,
         codes=args.codes,

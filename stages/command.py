@@ -1,4 +1,4 @@
-"""What every stage's command line has in common."""
+"""Command-line arguments and error handling of all stages."""
 
 import argparse
 import sys
@@ -9,14 +9,16 @@ from fishdvc.errors import FishdvcError
 
 
 def stage_arguments(description: str | None, **paths: str) -> argparse.Namespace:
-    """Parse a stage's paths; each becomes a required option of the same name.
+    """Parse a stage's paths. Each is a required option of the same name.
+
+    Stages call this before they import the library, so that ``--help`` is fast.
 
     Args:
-        description: The stage script's docstring.
+        description: Docstring of the stage script.
         paths: Name and meaning of each path that the stage reads or writes.
 
     Returns:
-        The paths, and ``params``: the parameter file.
+        The paths, and ``params``, the parameter file.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
@@ -28,9 +30,9 @@ def stage_arguments(description: str | None, **paths: str) -> argparse.Namespace
 
 
 def run_stage(stage: Callable[[], str]) -> None:
-    """Run a stage and print its summary; a user's error becomes a message and exit code 1."""
+    """Run a stage and print its summary. A FishdvcError becomes a message and exit code 1."""
     try:
-        if summary := stage():  # of several processes, one has something to say
+        if summary := stage():  # empty on all processes but the first
             print(summary)
     except FishdvcError as error:
         sys.exit(f"error: {error}")

@@ -1,8 +1,5 @@
-"""Encode every normalized clip to the codec's codes."""
+"""Encode every normalized clip to codes."""
 
-from fishdvc.params import read_params
-from fishdvc.pipeline.extract_vq import ExtractVqParams, extract_vq
-from fishdvc.pipeline.shared_params import BaseParams, DatasetParams
 from stages.command import run_stage, stage_arguments
 
 
@@ -16,10 +13,15 @@ def main() -> str:
         skipped="file to list skipped clips in",
         metrics="file to write counts to",
     )
-    base = read_params(args.params, "base", BaseParams)
+    from fishdvc.machine import MachineParams
+    from fishdvc.params import read_params
+    from fishdvc.pipeline.extract_vq import ExtractVqParams, extract_vq
+    from fishdvc.pipeline.shared_params import BaseParams, DatasetParams
+
     return extract_vq(
         read_params(args.params, "extract_vq", ExtractVqParams),
-        codec_checkpoint=args.base / base.codec_file,
+        read_params(args.params, "machine", MachineParams),
+        codec_checkpoint=args.base / read_params(args.params, "base", BaseParams).codec_file,
         normalized=args.normalized,
         on_bad_clip=read_params(args.params, "dataset", DatasetParams).on_bad_clip,
         codes=args.codes,

@@ -1,8 +1,5 @@
-"""Put a trained adapter into the base, and prove that nothing else changed."""
+"""Merge an adapter into the base and check the result."""
 
-from fishdvc.params import read_params
-from fishdvc.pipeline.merge import MergeParams, merge
-from fishdvc.pipeline.shared_params import BaseParams
 from stages.command import run_stage, stage_arguments
 
 
@@ -15,6 +12,10 @@ def main() -> str:
         merged="folder to write",
         metrics="file to write the choice to",
     )
+    from fishdvc.params import read_params
+    from fishdvc.pipeline.merge import MergeParams, merge
+    from fishdvc.pipeline.shared_params import BaseParams
+
     return merge(
         read_params(args.params, "merge", MergeParams),
         base=args.base,

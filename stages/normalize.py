@@ -1,8 +1,5 @@
-"""Bring every clip to one loudness, as mono FLAC, its transcript beside it."""
+"""Write each clip as mono FLAC at one loudness, with its transcript."""
 
-from fishdvc.params import read_params
-from fishdvc.pipeline.normalize import NormalizeParams, normalize
-from fishdvc.pipeline.shared_params import DatasetParams
 from stages.command import run_stage, stage_arguments
 
 
@@ -14,9 +11,15 @@ def main() -> str:
         skipped="file to list skipped clips in",
         metrics="file to write counts to",
     )
+    from fishdvc.machine import MachineParams
+    from fishdvc.params import read_params
+    from fishdvc.pipeline.normalize import NormalizeParams, normalize
+    from fishdvc.pipeline.shared_params import DatasetParams
+
     return normalize(
         read_params(args.params, "dataset", DatasetParams),
         read_params(args.params, "normalize", NormalizeParams),
+        workers=read_params(args.params, "machine", MachineParams).workers,
         normalized=args.normalized,
         skipped=args.skipped,
         metrics=args.metrics,

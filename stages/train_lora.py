@@ -1,7 +1,5 @@
-"""Train adapters on the shards, validating on held-out clips only."""
+"""Train adapters on the shards and validate on held-out clips."""
 
-from fishdvc.params import read_params
-from fishdvc.pipeline.train_lora import LoraParams, TrainLoraParams, train_lora
 from stages.command import run_stage, stage_arguments
 
 
@@ -17,9 +15,15 @@ def main() -> str:
         too_long="file to list clips in that are longer than max_length",
         metrics="file to write the figures of the run to",
     )
+    from fishdvc.machine import MachineParams
+    from fishdvc.params import read_params
+    from fishdvc.pipeline.train_lora import train_lora
+    from fishdvc.training.params import LoraParams, TrainLoraParams
+
     return train_lora(
         read_params(args.params, "lora", LoraParams),
         read_params(args.params, "train_lora", TrainLoraParams),
+        read_params(args.params, "machine", MachineParams),
         base=args.base,
         protos=args.protos,
         lora_folder=args.lora,

@@ -1,4 +1,4 @@
-"""A user's project in small, under the real Git and DVC; for tests and for docs/record_console.py.
+"""A user's project in small, under the real Git and DVC.
 
 The shipped pipeline on a tiny base, with a voice of 8 short clips and 4 steps of training.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 import yaml
 
-from fishdvc.params import Yaml12Loader
+from fishdvc.params import load_yaml
 
 TOP = Path(__file__).parent.parent
 ASSETS = TOP / "tests/assets"
@@ -37,9 +37,6 @@ PATIENCE_S = 1500
 STAGES = ["fetch_base", "normalize", "extract_vq", "build_protos", "train_lora", "merge"]
 SMALL: dict[str, dict[str, Any]] = {
     "dataset": {"path": VOICE},
-    "normalize": {"workers": 1},
-    "extract_vq": {"workers": 1},
-    "build_protos": {"workers": 0},
     "lora": {"r": 8},
     "train_lora": {
         "max_steps": 4,
@@ -49,10 +46,9 @@ SMALL: dict[str, dict[str, Any]] = {
         "warmup_steps": 2,
         "batch_size": 2,
         "max_length": 200,
-        "accelerator": "cpu",
         "precision": "32-true",
-        "logger": "csv",
     },
+    "machine": {"workers": 1, "accelerator": "cpu"},
     "merge": {"checkpoint": "last"},
 }
 
@@ -171,7 +167,7 @@ def make_project(folder: Path, home: Path) -> Project:
         else:
             shutil.copyfile(source, copy)
     copy_base(folder / "demo_base/checkpoint")
-    params = yaml.load((folder / "params.yaml").read_text(), Loader=Yaml12Loader)
+    params = load_yaml(folder / "params.yaml")
     for section, values in SMALL.items():
         params[section].update(values)
     (folder / "params.yaml").write_text(yaml.safe_dump(params))

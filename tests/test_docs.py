@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from docs.record_console import PAGES, REPOSITORY, Recording, blocks, commands, seal, tidy
 from dvc.cli import DvcParserError, parse_args
 
-from docs.record_console import PAGES, REPOSITORY, Recording, blocks, commands, seal, tidy
 from tests.small_project import TOP, Project
 
 RECORDED = [TOP / page for page in PAGES]

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from fishdvc.params import Yaml12Loader
+from fishdvc.params import load_yaml
 
 TOP = Path(__file__).parent.parent
 GRAPH: dict[str, Any] = yaml.safe_load((TOP / "dvc.yaml").read_text())
 STAGES: dict[str, dict[str, Any]] = GRAPH["stages"]
 PATHS: dict[str, str] = GRAPH["vars"][0]["paths"]
-PARAMS: dict[str, Any] = yaml.load((TOP / "params.yaml").read_text(), Loader=Yaml12Loader)
+PARAMS: dict[str, Any] = load_yaml(TOP / "params.yaml")
 # fetch_base's section is named after what it is about, for later stages read it too.
 SECTION_OF = {name: name for name in STAGES} | {"fetch_base": "base"}
 

@@ -5,8 +5,9 @@ import json
 import shutil
 from pathlib import Path
 
-from fishdvc.codec import CodecConfig, load_codec
-from fishdvc.model import load_dual_ar
+from fishdvc.codec.checkpoint import load_codec
+from fishdvc.codec.config import CodecConfig
+from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.text.tokenizer import RANKS_FILE, SPECIAL_TOKENS_FILE
 
 CODEC_NAME = "firefly-gan-vq-fsq-8x1024-21hz-generator"

@@ -8,7 +8,7 @@ import torch
 
 from demo_base.dual_ar_params import DualARParams
 from fishdvc.audio.waveform import read_waveform
-from fishdvc.codec import load_codec
+from fishdvc.codec.checkpoint import load_codec
 from fishdvc.params import read_params
 
 

@@ -6,12 +6,12 @@ Needs packages that nothing else does; demo_base/README.md has the commands.
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from demo_base.held_out import SpokenText, machine_clips, real_clips, recorded_clip
@@ -25,13 +25,16 @@ from demo_base.listeners import (
 )
 from demo_base.sequences import collate
 from demo_base.stages.assemble import CODEC_NAME
-from fishdvc.codec import Codec, load_codec
-from fishdvc.dataset.semantic import tokenize_sentence
-from fishdvc.generation import Reference, Sampling, Speaker
-from fishdvc.model import load_dual_ar
-from fishdvc.params import param, read_params
-from fishdvc.text import load_tokenizer
+from fishdvc.codec.checkpoint import load_codec
+from fishdvc.codec.codec import Codec
+from fishdvc.dataset.examples import tokenize_sentence
+from fishdvc.generation.settings import Sampling
+from fishdvc.generation.synthesizer import Reference, Synthesizer
+from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.params import read_params
+from fishdvc.text.tokenizer import load_tokenizer
 from fishdvc.training.loss import dual_ar_loss
+from fishdvc.validation import Checked
 
 PARTS = ("codec", "base", "fine_tuned")
 BASE_VOICE = "slt"
@@ -43,17 +46,16 @@ SECONDS_PER_CHARACTER = 0.16
 Figures = dict[str, float | list[float]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluateParams:
+class EvaluateParams(Checked):
     """Section ``evaluate`` of params.yaml."""
 
-    num_clips: int = param("Held-out recordings.", at_least=2)
-    min_s: float = param("Shortest of them, in seconds.", above=0)
-    max_s: float = param("Longest of them, in seconds.", above=0)
-    temperature: float = param("Of generated speech.", above=0)
-    top_p: float = param("Of generated speech.", above=0, at_most=1)
-    repetition_penalty: float = param("Of generated speech.", above=0)
-    reference: str = param("A clip of the demo's voice, its transcript beside it.")
+    num_clips: int = Field(description="Held-out recordings.", ge=2)
+    min_s: float = Field(description="Shortest of them, in seconds.", gt=0)
+    max_s: float = Field(description="Longest of them, in seconds.", gt=0)
+    temperature: float = Field(description="Of generated speech.", gt=0)
+    top_p: float = Field(description="Of generated speech.", gt=0, le=1)
+    repetition_penalty: float = Field(description="Of generated speech.", gt=0)
+    reference: str = Field(description="A clip of the demo's voice, its transcript beside it.")
 
 
 class Evaluation:
@@ -95,7 +97,7 @@ class Evaluation:
         with_reference: bool = False,
     ) -> Figures:
         """Let a checkpoint speak texts; with clips of a voice, say how near it comes to them."""
-        speaker = Speaker(
+        synthesizer = Synthesizer(
             load_dual_ar(checkpoint, dtype=torch.float32), self.codec, load_tokenizer(checkpoint)
         )
         sampling = Sampling(
@@ -107,10 +109,10 @@ class Evaluation:
         speech = [
             spoken
             for start in range(0, len(texts), BATCH_SIZE)
-            for spoken in speaker.speak(
+            for spoken in synthesizer.speak(
                 texts[start : start + BATCH_SIZE],
                 seeds=range(start, min(start + BATCH_SIZE, len(texts))),
-                references=[self._reference(speaker)] if with_reference else [],
+                references=[self._reference(synthesizer)] if with_reference else [],
                 sampling=sampling,
                 max_part_s=longest_s,
             )
@@ -142,14 +144,14 @@ class Evaluation:
                 sentence = tokenize_sentence(tokenizer, [text], spoken)
                 batch = collate([[sentence]], padding_id=tokenizer.end_of_text_id)
                 loss = dual_ar_loss(model, batch.inputs, batch.labels)
-                losses.append((float(loss.base_loss), float(loss.codebook_loss)))
+                losses.append((float(loss.token_loss), float(loss.code_loss)))
             token_loss, code_loss = np.mean(losses, axis=0)
             figures |= {f"token_loss{name}": token_loss, f"code_loss{name}": code_loss}
         return figures
 
-    def _reference(self, speaker: Speaker) -> Reference:
+    def _reference(self, synthesizer: Synthesizer) -> Reference:
         clip = recorded_clip(Path(self.params.reference))
-        return speaker.encode_reference(torch.from_numpy(clip.audio), SAMPLE_RATE_HZ, clip.text)
+        return synthesizer.encode_reference(torch.from_numpy(clip.audio), SAMPLE_RATE_HZ, clip.text)
 
     def _error_rates(self, texts: Sequence[str], audio: Sequence[Audio]) -> Figures:
         return {**error_rates(texts, [self.listener.transcribe(clip) for clip in audio])}

@@ -7,29 +7,30 @@ packages, decoded by ffmpeg; README.md has their licences.
 import argparse
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from pydantic import Field
+
 from demo_base.prompts import HUMAN_VOICES
 from fishdvc.audio.loudness import loudness_gain
 from fishdvc.audio.waveform import Waveform, read_waveform, write_flac
 from fishdvc.errors import AudioError
-from fishdvc.params import param, read_params
+from fishdvc.params import read_params
+from fishdvc.validation import Checked, Items
 
 PEAK_CEILING_DBFS = -1.0
 SILENCE_THRESHOLD_DBFS = -60.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class SynthesizeParams:
+class SynthesizeParams(Checked):
     """Section ``synthesize`` of params.yaml."""
 
-    voices: tuple[str, ...] = param("Voices of flite.")
-    num_texts: tuple[int, ...] = param("How many each voice speaks, none of them another's.")
-    target_loudness_lufs: float = param("Of every clip.", below=0)
+    voices: Items[str] = Field(description="Voices of flite.")
+    num_texts: Items[int] = Field(description="How many each voice speaks, none of them another's.")
+    target_loudness_lufs: float = Field(description="Of every clip.", lt=0)
 
 
 def run_and_normalize(command: list[str], out: Path, *, target_loudness_lufs: float) -> None:

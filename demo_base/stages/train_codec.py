@@ -4,10 +4,10 @@ A step of the waveform head costs ten times one of these, so the head comes afte
 """
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,20 +15,20 @@ from demo_base.initialize import code_entropy_bits, random_codec
 from demo_base.losses import mel_distance
 from demo_base.resumable import train
 from demo_base.speech import CropSampler, CropTrainingParams
-from fishdvc.codec import Codec, CodecConfig
+from fishdvc.codec.codec import Codec
+from fishdvc.codec.config import CodecConfig
 from fishdvc.codec.layers import ConvNeXtBlock
 from fishdvc.codec.quantizer import CodebookProjection
-from fishdvc.params import param, read_params
+from fishdvc.params import read_params
 
 NUM_INITIAL_CROPS = 256
 
 
-@dataclass(frozen=True, kw_only=True)
 class CodecParams(CropTrainingParams):
     """Section ``codec`` of params.yaml."""
 
-    latent_limit: float = param("Latents before FSQ are penalized beyond.", above=0)
-    latent_penalty: float = param("Weight of the penalty.", at_least=0)
+    latent_limit: float = Field(description="Latents before FSQ are penalized beyond.", gt=0)
+    latent_penalty: float = Field(description="Weight of the penalty.", ge=0)
 
 
 def mel_decoder(channels: int, mean_mel: Tensor) -> nn.Module:

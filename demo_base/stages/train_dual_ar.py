@@ -18,10 +18,10 @@ from demo_base.sequences import (
     diagonal_log_weights,
     voice_shares,
 )
-from fishdvc.dataset.semantic import tokenize_sentence
+from fishdvc.dataset.examples import tokenize_sentence
 from fishdvc.model.config import read_config
 from fishdvc.params import read_params
-from fishdvc.text import load_tokenizer
+from fishdvc.text.tokenizer import load_tokenizer
 from fishdvc.training.loss import IGNORED_LABEL, dual_ar_loss
 
 
@@ -97,8 +97,8 @@ def main() -> None:
         miss = torch.stack(model.misses).mean()
         return {
             "loss": figures.loss + params.guidance * left * miss,
-            "base_loss": figures.base_loss,
-            "codebook_loss": figures.codebook_loss,
+            "token_loss": figures.token_loss,
+            "code_loss": figures.code_loss,
             "top_5": figures.top_5_accuracy,
             "attention_miss": miss,
         }

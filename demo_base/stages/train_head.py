@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from demo_base.losses import SpectralLoss
 from demo_base.resumable import train
 from demo_base.speech import CropSampler, CropTrainingParams
-from fishdvc.codec import Codec, CodecConfig
 from fishdvc.codec.checkpoint import merge_weight_norm
+from fishdvc.codec.codec import Codec
+from fishdvc.codec.config import CodecConfig
 from fishdvc.params import read_params
 
 WINDOWS = (256, 512, 1024)

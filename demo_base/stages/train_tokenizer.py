@@ -8,15 +8,16 @@ import argparse
 import base64
 import json
 from collections import Counter
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import regex  # type: ignore[import-untyped]
+from pydantic import Field
 
-from fishdvc.params import param, read_params
+from fishdvc.params import read_params
 from fishdvc.text.prompt import SYSTEM_TEXT
 from fishdvc.text.tokenizer import PRE_TOKEN_PATTERN, RANKS_FILE, SPECIAL_TOKENS_FILE
+from fishdvc.validation import Checked
 
 SPECIAL_TOKENS = (
     *("begin_of_text", "end_of_text", "pad", "im_start", "im_end"),
@@ -28,11 +29,10 @@ PROMPT_WORDS = f"system\n{SYSTEM_TEXT}user\nassistant\n"
 """What stands around every text, so that it counts as often."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TokenizerParams:
+class TokenizerParams(Checked):
     """Section ``tokenizer`` of params.yaml."""
 
-    num_ranks: int = param("Bytes and merged pairs.", at_least=256)
+    num_ranks: int = Field(description="Bytes and merged pairs.", ge=256)
 
 
 def learn_ranks(text: str, num_ranks: int) -> list[bytes]:

@@ -8,32 +8,37 @@ import argparse
 import random
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field
+
 from demo_base import patterns
-from fishdvc.params import param, read_params
+from fishdvc.params import read_params
+from fishdvc.validation import Checked
 
 WORDNET = Path("/usr/share/wordnet")
 PARTS_OF_SPEECH = ("verb", "noun", "adj", "adv")
 WORDS = Path("/usr/share/dict/american-english-small")
 
 
-@dataclass(frozen=True, kw_only=True)
-class TextsParams:
+class TextsParams(Checked):
     """Section ``texts`` of params.yaml."""
 
-    seed: int = param("Of every choice.")
-    num_examples: int = param("WordNet's examples of use.", at_least=1)
-    num_definitions: int = param("WordNet's definitions; none is held out.", at_least=0)
-    num_prompts: int = param("Telephone prompts.", at_least=1)
-    num_spellings: int = param("Digits, letters, single words.", at_least=1)
-    num_held_out: int = param("Sentences of each other kind that no voice speaks.", at_least=1)
-    max_characters: int = param("Longest sentence.", at_least=10)
-    numeral_share: float = param(
-        "Of prompts and spellings, those in figures.", at_least=0, at_most=1
+    seed: int = Field(description="Of every choice.")
+    num_examples: int = Field(description="WordNet's examples of use.", ge=1)
+    num_definitions: int = Field(description="WordNet's definitions; none is held out.", ge=0)
+    num_prompts: int = Field(description="Telephone prompts.", ge=1)
+    num_spellings: int = Field(description="Digits, letters, single words.", ge=1)
+    num_held_out: int = Field(
+        description="Sentences of each other kind that no voice speaks.", ge=1
     )
-    bare_share: float = param("Of all, those without capital and full stop.", at_least=0, at_most=1)
+    max_characters: int = Field(description="Longest sentence.", ge=10)
+    numeral_share: float = Field(
+        description="Of prompts and spellings, those in figures.", ge=0, le=1
+    )
+    bare_share: float = Field(
+        description="Of all, those without capital and full stop.", ge=0, le=1
+    )
 
 
 def sentences(phrases: Iterable[str], max_characters: int) -> list[str]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from fishdvc.audio.waveform import Waveform
+from fishdvc.corpus.clips import read_transcript
 from fishdvc.errors import FishdvcError
-from fishdvc.files.corpus import read_transcript
 from fishdvc.params import read_params
 from fishdvc.pipeline.shared_params import DatasetParams
 from fishdvc.text.clean import clean_text, strip_annotations

@@ -14,8 +14,8 @@ from fishdvc.audio.export import write_for_listening
 from fishdvc.audio.waveform import Waveform
 from fishdvc.cli.speak_request import DEFAULT_BASE, DEFAULT_MERGED, check_request
 from fishdvc.errors import FishdvcError, ParamsError, list_problems
-from fishdvc.files.outputs import whole_file
 from fishdvc.generation.settings import MAX_PART_S, Sampling
+from fishdvc.storage.atomic import atomic_file
 
 DEFAULT_SEED = 42
 DESCRIPTION = """Speak a text with a fine-tuned model, or with adapters over their base.
@@ -102,7 +102,6 @@ def add_command(commands: "argparse._SubParsersAction[Any]") -> None:
             "else in float32",
             {"default": "auto"},
         ),
-        "--play": (None, "play the result, too", {"action": "store_true"}),
     }
     parser.add_argument("text", metavar="TEXT", nargs="?", help="what to say")
     for name, (metavar, meaning, more) in options.items():
@@ -113,7 +112,7 @@ def add_command(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def speak(arguments: argparse.Namespace) -> None:
-    """Check the arguments, speak, write, play, and say so.
+    """Check the arguments, speak, write, and say so.
 
     Raises:
         FishdvcError: An argument cannot be used, or nothing came of it.
@@ -131,7 +130,7 @@ def speak(arguments: argparse.Namespace) -> None:
             continue
         waveform = Waveform(samples=speech.samples.numpy(), sample_rate_hz=speech.sample_rate_hz)
         try:
-            with whole_file(output) as partial:
+            with atomic_file(output) as partial:
                 write_for_listening(partial, waveform, suffix=output.suffix.lower())
         except (OSError, soundfile.SoundFileError) as error:
             raise ParamsError(f"{output}: cannot be written: {error}") from error
@@ -143,8 +142,6 @@ def speak(arguments: argparse.Namespace) -> None:
                 file=sys.stderr,
             )
         print(f"{output}: {duration_s:.1f} s of speech in {elapsed_s:.1f} s, seed {request.seed}")
-        if request.player:
-            request.player.play(output)
     if silent:
         raise _all_of(silent, "speak: try another --seed, or a --reference")
 

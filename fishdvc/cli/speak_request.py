@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from fishdvc.audio.export import writable_suffixes
-from fishdvc.cli.player import PLAYERS, Player, find_player
+from fishdvc.base.folder import MODEL_FILES, codec_config_beside
 from fishdvc.cli.reference_clip import ReferenceClip, read_references
 from fishdvc.errors import ParamsError, list_problems
-from fishdvc.files.base_folder import MODEL_FILES, codec_config_beside
 from fishdvc.generation.settings import MAX_SEED, Sampling
 from fishdvc.text.clean import clean_text
 
@@ -41,7 +40,6 @@ class SpeakRequest:
         sampling: How to draw.
         max_part_s: Longest speech of one part, in seconds.
         device: Name of a device, or ``auto``.
-        player: What plays the outputs; None for silence.
     """
 
     text: str
@@ -54,7 +52,6 @@ class SpeakRequest:
     sampling: Sampling
     max_part_s: float
     device: str
-    player: Player | None
 
 
 def check_request(arguments: argparse.Namespace) -> SpeakRequest:
@@ -82,7 +79,6 @@ def check_request(arguments: argparse.Namespace) -> SpeakRequest:
         sampling=_sampling(arguments, problems),
         max_part_s=_max_part_s(arguments.max_part_s, problems),
         device=arguments.device,
-        player=_player(arguments.output, problems) if arguments.play else None,
     )
     if request.device not in DEVICES:
         problems.append(f"--device: {', '.join(DEVICES)} expected, got {request.device!r}")
@@ -270,15 +266,3 @@ def _max_part_s(text: str | float, problems: list[str]) -> float:
     if seconds is not None and not 0.1 <= seconds <= 3600:
         problems.append(f"--max-part-s: 0.1 to 3600 seconds expected, got {seconds:g}")
     return seconds or 0.0
-
-
-def _player(output: str | None, problems: list[str]) -> Player | None:
-    suffix = Path(output).suffix.lower() if output else ".wav"
-    player = find_player(suffix)
-    if player is None:
-        programs = ", ".join(each.program for each in PLAYERS if suffix in each.suffixes)
-        problems.append(
-            f"--play: no player for {suffix} on this machine; install one of {programs}, "
-            "or leave --play out"
-        )
-    return player

@@ -17,16 +17,18 @@ from fishdvc.cli.speak_request import (
     SpeakRequest,
     raise_problems,
 )
-from fishdvc.codec import Codec, load_codec
+from fishdvc.codec.checkpoint import load_codec
+from fishdvc.codec.codec import Codec
 from fishdvc.device import choose_device
 from fishdvc.errors import CheckpointError
-from fishdvc.generation.speaker import MAX_PART_CHARACTERS, Speaker, Speech
+from fishdvc.generation.synthesizer import MAX_PART_CHARACTERS, Speech, Synthesizer
 from fishdvc.lora.apply import applied_adapter
 from fishdvc.lora.files import read_adapter
 from fishdvc.lora.merge import Adapter, mismatches
-from fishdvc.model import DualAR, load_dual_ar
-from fishdvc.text import load_tokenizer
+from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.model.dual_ar import DualAR
 from fishdvc.text.split import split_text
+from fishdvc.text.tokenizer import load_tokenizer
 
 MIN_DIM_FOR_THREADS = 512
 """Products of narrower models are done before threads have met: they spin, and take the time of
@@ -62,9 +64,9 @@ def synthesize(request: SpeakRequest) -> Iterator[tuple[Path, Speech]]:
             f"note: {request.checkpoint} has an adapter in it already, and --adapter comes on top",
             file=sys.stderr,
         )
-    speaker = Speaker(model, codec, load_tokenizer(request.checkpoint))
+    synthesizer = Synthesizer(model, codec, load_tokenizer(request.checkpoint))
     references = [
-        speaker.encode_reference(
+        synthesizer.encode_reference(
             torch.from_numpy(clip.waveform.samples), clip.waveform.sample_rate_hz, clip.text
         )
         for clip in request.references
@@ -76,7 +78,7 @@ def synthesize(request: SpeakRequest) -> Iterator[tuple[Path, Speech]]:
             applied_adapter(model, adapter) if adapter else nullcontext(),
             _FrameBar(output.name, num_parts) as bar,
         ):
-            (speech,) = speaker.speak(
+            (speech,) = synthesizer.speak(
                 [request.text],
                 seeds=[request.seed],
                 references=references,

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fishdvc.dataset.semantic import IGNORED_LABEL
+from fishdvc.dataset.examples import IGNORED_LABEL
 
 
 class Batch(NamedTuple):

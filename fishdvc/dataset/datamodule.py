@@ -11,13 +11,13 @@ from torch.utils.data import DataLoader
 
 from fishdvc.dataset.collate import Batch
 from fishdvc.dataset.loader import PlannedBatches, ResumableLoader
-from fishdvc.dataset.packing import (
+from fishdvc.dataset.sentence_set import SentenceSet, read_sentences
+from fishdvc.dataset.sequences import (
     draw_texts,
     pack_sentences,
     plan_batches,
     plan_ordered_batches,
 )
-from fishdvc.dataset.sentence_set import SentenceSet, read_sentences
 from fishdvc.errors import DatasetError, list_problems
 from fishdvc.text.tokenizer import Tokenizer
 
@@ -44,8 +44,6 @@ class SentenceDataModule(lightning.LightningDataModule):
         accumulate_grad_batches: Batches to an optimizer step. An epoch has whole steps only, for
             Lightning would end it with a smaller one, and count validations out of step.
         seed: Of all draws; non-negative.
-        num_workers: Processes that make batches; 0 is enough for most, since a batch takes
-            about a millisecond.
     """
 
     def __init__(
@@ -60,7 +58,6 @@ class SentenceDataModule(lightning.LightningDataModule):
         max_length: int,
         accumulate_grad_batches: int = 1,
         seed: int,
-        num_workers: int,
     ) -> None:
         super().__init__()
         self.train_shards = Path(train_shards)
@@ -72,7 +69,6 @@ class SentenceDataModule(lightning.LightningDataModule):
         self.max_length = max_length
         self.accumulate_grad_batches = accumulate_grad_batches
         self.seed = seed
-        self.num_workers = num_workers
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 (Lightning's signature)
         """Read both sets, so that all problems show before training begins.
@@ -161,7 +157,7 @@ class SentenceDataModule(lightning.LightningDataModule):
             self._train_plan(epoch, num_ranks)[rank],
             self.tokenizer.end_of_text_id,
         )
-        return ResumableLoader(batches, epoch=epoch, num_workers=self.num_workers)
+        return ResumableLoader(batches, epoch=epoch)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Make the loader of all validation sentences, from short to long, with the first text.
@@ -181,7 +177,7 @@ class SentenceDataModule(lightning.LightningDataModule):
             [[[fitting[i]] for i in batch] for batch in plan[rank]],
             self.tokenizer.end_of_text_id,
         )
-        return DataLoader(batches, batch_size=None, shuffle=False, num_workers=self.num_workers)
+        return DataLoader(batches, batch_size=None, shuffle=False)
 
     def _train_plan(self, epoch: int, num_ranks: int) -> list[list[list[tuple[int, ...]]]]:
         """Plan an epoch: ``plan[rank][step]`` is a batch of sequences of sentences."""

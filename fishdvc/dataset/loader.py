@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fishdvc.dataset.collate import Batch, collate_sequences
-from fishdvc.dataset.semantic import TokenizedSentence, training_example
+from fishdvc.dataset.examples import TokenizedSentence, training_example
 from fishdvc.errors import DatasetError
 
 
@@ -59,14 +59,13 @@ class ResumableLoader(DataLoader[Batch]):
     Args:
         batches: The batches of the epoch.
         epoch: Its number.
-        num_workers: Processes that make batches; 0: this one.
     """
 
-    def __init__(self, batches: PlannedBatches, *, epoch: int, num_workers: int) -> None:
+    def __init__(self, batches: PlannedBatches, *, epoch: int) -> None:
         self._order = _Order(len(batches))
         self._num_yielded = 0
         self._epoch = epoch
-        super().__init__(batches, batch_size=None, sampler=self._order, num_workers=num_workers)
+        super().__init__(batches, batch_size=None, sampler=self._order)
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator will do
         self._num_yielded = self._order.first

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fishdvc.dataset.semantic import TokenizedSentence, tokenize_sentence
+from fishdvc.dataset.examples import TokenizedSentence, tokenize_sentence
 from fishdvc.dataset.shards import Sentence, read_shards
 from fishdvc.errors import DatasetError, list_problems
 from fishdvc.text.clean import clean_text

@@ -14,7 +14,7 @@ from torch import Tensor
 from fishdvc.errors import ParamsError, list_problems
 from fishdvc.generation.sampling import PENALTY_WINDOW_FRAMES, draw, penalty_window
 from fishdvc.generation.settings import Sampling
-from fishdvc.model import DualAR
+from fishdvc.model.dual_ar import DualAR
 from fishdvc.model.kv_cache import KVCache
 
 

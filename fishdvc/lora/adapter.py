@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from fishdvc.errors import CheckpointError, ParamsError, list_problems
 from fishdvc.lora.files import CONFIG_NAME, WEIGHTS_NAME, read_adapter
-from fishdvc.model import DualAR
+from fishdvc.model.dual_ar import DualAR
 
 ALL_TARGETS = (
     "embeddings",

@@ -12,7 +12,7 @@ from torch import Tensor
 from fishdvc.errors import CheckpointError, list_problems
 from fishdvc.lora.files import join_modules
 from fishdvc.lora.merge import Adapter, lora_scale
-from fishdvc.model import load_weights
+from fishdvc.model.checkpoint import load_weights
 
 _FIELDS = {"lora_A": "lora_a", "lora_B": "lora_b"}
 

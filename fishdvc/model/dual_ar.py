@@ -19,9 +19,9 @@ from fishdvc.model.kv_cache import KVCache
 from fishdvc.model.layers import (
     Attention,
     FeedForward,
-    Packing,
     RMSNorm,
     TransformerBlock,
+    Unpadding,
     rotary_table,
 )
 
@@ -186,17 +186,17 @@ class DualAR(nn.Module):
             raise ValueError(
                 f"inputs: at most max_seq_len = {self.config.max_seq_len} tokens, got {end}"
             )
-        packing = None if padding_mask is None else Packing.of(padding_mask)
+        unpadding = None if padding_mask is None else Unpadding.of(padding_mask)
         x = self.embed(inputs)
-        if packing is not None:
-            x = packing.pack(x)
+        if unpadding is not None:
+            x = unpadding.remove(x)
         rotary = self.slow_rotary[num_cached:end]
         if caches and caches[0].num_empty is not None:
             # What stands at one place is a different position in each sequence.
             places = torch.arange(num_cached, end, device=inputs.device)
             rotary = self.slow_rotary[places - caches[0].num_empty.unsqueeze(1)]
-        x = self._run(self.layers, x, rotary, packing, caches)
-        return x if packing is None else packing.unpack(x)
+        x = self._run(self.layers, x, rotary, unpadding, caches)
+        return x if unpadding is None else unpadding.restore(x)
 
     def token_logits(self, hidden: Tensor) -> Tensor:
         """Score the next token.
@@ -251,12 +251,12 @@ class DualAR(nn.Module):
         layers: nn.ModuleList,
         x: Tensor,
         rotary: Tensor,
-        packing: Packing | None,
+        unpadding: Unpadding | None,
         caches: Sequence[KVCache] | None,
     ) -> Tensor:
         for i, layer in enumerate(layers):
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(layer, x, rotary, packing, use_reentrant=False)
+                x = checkpoint(layer, x, rotary, unpadding, use_reentrant=False)
             else:
-                x = layer(x, rotary, packing, caches[i] if caches else None)
+                x = layer(x, rotary, unpadding, caches[i] if caches else None)
         return x

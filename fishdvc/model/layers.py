@@ -16,7 +16,7 @@ from fishdvc.model.kv_cache import KVCache
 
 
 @dataclass(frozen=True)
-class Packing:
+class Unpadding:
     """Where the tokens of a padded batch are, so that padding can be dropped and put back."""
 
     positions: Tensor
@@ -27,23 +27,23 @@ class Packing:
     """Tokens per sequence, padding included."""
 
     @classmethod
-    def of(cls, padding_mask: Tensor) -> "Packing":
+    def of(cls, padding_mask: Tensor) -> "Unpadding":
         """Find the tokens that are not padding.
 
         Args:
             padding_mask: ``(batch, tokens)``, True at padding.
 
         Returns:
-            The packing. On a GPU this waits for the mask.
+            The unpadding. On a GPU this waits for the mask.
         """
         batch, tokens = padding_mask.shape
         return cls((~padding_mask).flatten().nonzero().squeeze(1), batch, tokens)
 
-    def pack(self, padded: Tensor) -> Tensor:
+    def remove(self, padded: Tensor) -> Tensor:
         """Drop padding: ``(batch, tokens, dim)`` to ``(packed tokens, dim)``."""
         return padded.flatten(0, 1).index_select(0, self.positions)
 
-    def unpack(self, packed: Tensor) -> Tensor:
+    def restore(self, packed: Tensor) -> Tensor:
         """Put padding back as zeros: ``(packed tokens, dim)`` to ``(batch, tokens, dim)``."""
         flat = packed.new_zeros(self.batch * self.tokens, packed.shape[-1])
         padded = flat.index_copy(0, self.positions, packed)
@@ -125,7 +125,7 @@ class Attention(nn.Module):
         self,
         x: Tensor,
         rotary: Tensor,
-        packing: Packing | None = None,
+        unpadding: Unpadding | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
         """Let each token look at itself and all before it.
@@ -136,15 +136,15 @@ class Attention(nn.Module):
         Args:
             x: ``(batch, tokens, dim)``, or packed ``(packed tokens, dim)``.
             rotary: Rows of ``rotary_table`` for the tokens, as ``rotate`` takes them.
-            packing: How ``x`` is packed.
+            unpadding: How ``x`` is packed.
             cache: Keys and values of earlier tokens. With any in it, ``x`` must be one token.
 
         Returns:
             As ``x``.
         """
         qkv = self.wqkv(x)
-        if packing is not None:
-            qkv = packing.unpack(qkv)
+        if unpadding is not None:
+            qkv = unpadding.restore(qkv)
         num_rotated = self.num_heads + self.num_kv_heads
         qkv = qkv.view(*qkv.shape[:-1], num_rotated + self.num_kv_heads, self.head_dim)
         rotated = rotate(qkv[:, :, :num_rotated], rotary)
@@ -169,8 +169,8 @@ class Attention(nn.Module):
                 queries, keys, values, is_causal=True, enable_gqa=True
             )
         mixed = mixed.transpose(1, 2).flatten(2)
-        if packing is not None:
-            mixed = packing.pack(mixed)
+        if unpadding is not None:
+            mixed = unpadding.remove(mixed)
         output: Tensor = self.wo(mixed)
         return output
 
@@ -210,10 +210,10 @@ class TransformerBlock(nn.Module):
         self,
         x: Tensor,
         rotary: Tensor,
-        packing: Packing | None = None,
+        unpadding: Unpadding | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
         """Apply the block; arguments and result as in ``Attention.forward``."""
-        x = x + self.attention(self.attention_norm(x), rotary, packing, cache)
+        x = x + self.attention(self.attention_norm(x), rotary, unpadding, cache)
         output: Tensor = x + self.feed_forward(self.ffn_norm(x))
         return output

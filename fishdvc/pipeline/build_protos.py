@@ -14,28 +14,29 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
+from fishdvc.corpus.bad_clips import OnBadClip, fail_or_report
 from fishdvc.dataset.sentence_set import CLIP_LIST
 from fishdvc.dataset.shards import Sentence, SpeakerGroup, write_shards
 from fishdvc.errors import CheckpointError, DatasetError
-from fishdvc.files.outputs import fresh_folder, write_metrics, write_text
-from fishdvc.files.parallel import map_ahead, progress
-from fishdvc.files.problems import OnBadClip, settle_problems
-from fishdvc.params import param
+from fishdvc.parallel import map_ahead, num_workers, progress
+from fishdvc.storage.atomic import atomic_folder, write_metrics, write_text
 from fishdvc.text.clean import strip_annotations
+from fishdvc.validation import Checked
 
 SPEAKER_WORTH_A_SPLIT = 5
 """Clips from which on a speaker always has one held out."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class BuildProtosParams:
+class BuildProtosParams(Checked):
     """Section ``build_protos`` of params.yaml."""
 
-    val_fraction: float = param("Share of each speaker's clips held out.", above=0, at_most=0.5)
-    seed: int = param("Chooses which clips are held out.", at_least=0)
-    shard_size_mb: float = param("A new shard begins after this size, in 10**6 bytes.", above=0)
-    workers: int = param("Threads that read codes ahead.", at_least=0)
+    val_fraction: float = Field(description="Share of each speaker's clips held out.", gt=0, le=0.5)
+    seed: int = Field(description="Chooses which clips are held out.", ge=0)
+    shard_size_mb: float = Field(
+        description="A new shard begins after this size, in 10**6 bytes.", gt=0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class CodesShape:
 def build_protos(
     params: BuildProtosParams,
     *,
+    workers: int,
     model_config: Path,
     normalized: Path,
     codes: Path,
@@ -65,6 +67,7 @@ def build_protos(
 
     Args:
         params: Split and shard size.
+        workers: Number of threads that read codes. 0: one per core.
         model_config: The base model's config.json: number and size of codebooks.
         normalized: Folder with the transcripts.
         codes: Folder with the codes, the same tree.
@@ -92,7 +95,7 @@ def build_protos(
         for path in sorted(codes.rglob("*.npy"))
     }
     names = sorted(transcripts.keys() & code_files.keys())
-    found = map_ahead(check, [code_files[name] for name in names], threads=params.workers)
+    found = map_ahead(check, [code_files[name] for name in names], threads=num_workers(workers))
     checked = progress(zip(names, found, strict=True), total=len(names), label="build_protos")
     bad = {name: problem for name, problem in checked if problem}
     problems = [
@@ -109,7 +112,7 @@ def build_protos(
         *bad.values(),
     ]
     good = [name for name in names if name not in bad]
-    settle_problems(
+    fail_or_report(
         "build_protos",
         problems,
         num_good=len(good),
@@ -117,7 +120,7 @@ def build_protos(
         report=skipped,
     )
     held_out = hold_out(good, val_fraction=params.val_fraction, seed=params.seed)
-    with fresh_folder(protos) as folder:
+    with atomic_folder(protos) as folder:
         for split, clips in (
             ("train", [name for name in good if name not in held_out]),
             ("val", [name for name in good if name in held_out]),

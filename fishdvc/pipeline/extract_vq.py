@@ -2,60 +2,51 @@
 
 import functools
 import math
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 import torch
 import torchaudio.functional
+from pydantic import Field
 
-import fishdvc.codec
-from fishdvc.audio import mel, waveform
+from fishdvc.audio import waveform
 from fishdvc.audio.waveform import read_waveform
-from fishdvc.codec import Codec, CodecConfig, load_codec
+from fishdvc.base.folder import codec_config_beside
+from fishdvc.codec import checkpoint
+from fishdvc.codec.checkpoint import load_codec
+from fishdvc.codec.codec import Codec
+from fishdvc.codec.config import CodecConfig
+from fishdvc.corpus.bad_clips import OnBadClip, fail_or_report
 from fishdvc.device import choose_device
 from fishdvc.errors import AudioError, CheckpointError
-from fishdvc.files.base_folder import codec_config_beside
-from fishdvc.files.cache import (
+from fishdvc.machine import MachineParams
+from fishdvc.parallel import map_ahead, num_workers, progress
+from fishdvc.pipeline.shared_params import external_path
+from fishdvc.storage.atomic import atomic_folder, write_metrics
+from fishdvc.storage.cache import (
     FileCache,
     code_hash,
     combined_key,
     content_hash,
     project_cache,
 )
-from fishdvc.files.outputs import fresh_folder, write_metrics
-from fishdvc.files.parallel import map_ahead, num_workers, progress
-from fishdvc.files.problems import OnBadClip, settle_problems
-from fishdvc.files.ranks import Rank, check_alone, run_on_ranks
-from fishdvc.params import param
+from fishdvc.storage.imports import imported_files
+from fishdvc.validation import Checked
 
 Codes = npt.NDArray[np.uint16]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExtractVqParams:
+class ExtractVqParams(Checked):
     """Section ``extract_vq`` of params.yaml."""
 
-    codec_config: str | None = param(
-        "JSON of the codec's shape; null means the one beside the codec's file, or the published."
+    codec_config: str | None = Field(
+        description="JSON config of the codec. null: the one beside the codec's file, if any."
     )
-    workers: int = param(
-        "Clips encoded side by side, each on one core; 0 means one for each core.", at_least=0
-    )
-    device: Literal["auto", "cpu", "cuda", "mps"] = param("Where the codec runs.")
-    devices: int | Literal["auto"] = param(
-        "Processes on each machine that share the clips, each on a device of its own; auto means "
-        "one for each GPU.",
-        at_least=1,
-    )
-    num_nodes: int = param("Machines that share the clips.", at_least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +61,7 @@ class _Job:
 
 def extract_vq(
     params: ExtractVqParams,
+    machine: MachineParams,
     *,
     codec_checkpoint: Path,
     normalized: Path,
@@ -81,11 +73,11 @@ def extract_vq(
     """Write the codes of every clip: the same tree, ``<clip>.npy``, uint16 (num_codebooks, frames).
 
     A clip gets the codes that it gets alone, whatever clips are encoded beside it. Clips seen
-    before by the same codec come from the cache; without new ones the codec is not loaded. Several
-    processes encode into that cache, each its own clips, before the first one writes.
+    before by the same codec come from the cache; without new ones the codec is not loaded.
 
     Args:
-        params: Codec, workers, devices.
+        params: Config of the codec.
+        machine: Device and number of threads.
         codec_checkpoint: The codec's weights.
         normalized: Folder of FLAC files.
         on_bad_clip: What to do about clips too short to make a frame.
@@ -94,54 +86,33 @@ def extract_vq(
         metrics: File to write counts to.
 
     Returns:
-        One line for people; nothing on processes that only helped.
+        One line for people.
 
     Raises:
         CheckpointError: The codec cannot be loaded.
         DatasetError: There are bad clips and they may not be skipped, or no clip is left.
-        RankError: One of several processes died.
     """
     start_s = time.monotonic()
-    config_file = Path(params.codec_config) if params.codec_config else None
-    config_file = config_file or codec_config_beside(codec_checkpoint)
+    config_file = codec_config_beside(codec_checkpoint)
+    if params.codec_config:
+        config_file = external_path(
+            params.codec_config, stage="extract_vq", param="extract_vq.codec_config"
+        )
     encoder = _encoder_key(codec_checkpoint, config_file)
     config = CodecConfig.read(config_file) if config_file else CodecConfig.firefly()
     cache = project_cache("extract_vq")
     clips = sorted(normalized.rglob("*.flac"))
-    num_encoded = 0
-    devices = _num_devices(params)
-    if devices > 1 or params.num_nodes > 1:
-        encode_share = functools.partial(
-            _encode_share,
-            clips=clips,
-            normalized=normalized,
-            load=functools.partial(load_codec, codec_checkpoint, config, decoder=False),
-            encoder=encoder,
-            cache=cache,
-            workers=params.workers,
-        )
-        encoded = run_on_ranks(
-            "extract_vq",
-            encode_share,
-            accelerator=params.device,
-            devices=devices,
-            num_nodes=params.num_nodes,
-        )
-        if encoded is None:
-            return ""
-        num_encoded = encoded
-    else:
-        check_alone("extract_vq")
-    with fresh_folder(codes) as folder:
+    with atomic_folder(codes) as folder:
         jobs = list(_clips_to_encode(clips, normalized, folder, encoder, cache))
         problems: list[_Job] = []
+        num_encoded = 0
         if jobs:
             codec = load_codec(
-                codec_checkpoint, config, device=choose_device(params.device), decoder=False
+                codec_checkpoint, config, device=choose_device(machine.accelerator), decoder=False
             )
             problems = [job for job in jobs if _too_short(job, codec)]
             jobs = [job for job in jobs if not _too_short(job, codec)]
-            num_encoded += len(list(_encode_all(codec, jobs, folder, cache, params.workers)))
+            num_encoded = len(list(_encode_all(codec, jobs, folder, cache, machine.workers)))
         least_s = codec.min_num_samples / codec.config.sample_rate_hz if problems else 0.0
         problem_lines = [
             f"{job.audio}: {job.duration_s:.3f} s is too short to make a frame of codes "
@@ -149,7 +120,7 @@ def extract_vq(
             for job in problems
         ]
         num_good = len(clips) - len(problems)
-        settle_problems(
+        fail_or_report(
             "extract_vq",
             problem_lines,
             num_good=num_good,
@@ -174,7 +145,9 @@ def _encoder_key(codec_checkpoint: Path, config: Path | None) -> str:
     return combined_key(
         content_hash(codec_checkpoint),
         content_hash(config) if config else None,
-        code_hash([sys.modules[__name__], fishdvc.codec, mel, waveform]),
+        code_hash(
+            [Path(__file__), Path(waveform.__file__), *imported_files(Path(checkpoint.__file__))]
+        ),
     )
 
 
@@ -189,34 +162,6 @@ def _clips_to_encode(
         destination.parent.mkdir(parents=True, exist_ok=True)
         if not cache.fetch(key, destination):
             yield _Job(name=name, audio=clip, duration_s=_duration_s(clip), key=key)
-
-
-def _encode_share(
-    rank: Rank,
-    *,
-    clips: Sequence[Path],
-    normalized: Path,
-    load: Callable[..., Codec],
-    encoder: str,
-    cache: FileCache,
-    workers: int,
-) -> int:
-    """Encode one rank's part of the clips into the cache; return how many were not there yet."""
-    jobs = []
-    for clip in rank.share(clips, [_duration_s(clip) for clip in clips]):
-        key = combined_key(content_hash(clip), encoder)
-        if not cache.holds(key):
-            name = clip.relative_to(normalized).with_suffix("").as_posix()
-            jobs.append(_Job(name=name, audio=clip, duration_s=_duration_s(clip), key=key))
-    if not jobs:
-        return 0
-    codec = load(device=torch.device(rank.device))
-    # Who assembles the folder speaks of the others.
-    jobs = [job for job in jobs if not _too_short(job, codec)]
-    with tempfile.TemporaryDirectory() as folder:
-        for path in _encode_all(codec, jobs, Path(folder), cache, rank.workers(workers)):
-            path.unlink()
-    return len(jobs)
 
 
 def _duration_s(clip: Path) -> float:
@@ -279,11 +224,3 @@ def _codebook_usage(folder: Path, config: CodecConfig) -> dict[str, float | int]
         "num_frames": num_frames,
         "mean_codebook_entropy_bits": round(float(entropy_bits.mean()), 3),
     }
-
-
-def _num_devices(params: ExtractVqParams) -> int:
-    """Number of processes on each machine."""
-    if params.devices != "auto":
-        return params.devices
-    on_gpus = params.device in ("auto", "cuda") and torch.cuda.is_available()
-    return torch.cuda.device_count() if on_gpus else 1

@@ -8,17 +8,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fishdvc.errors import CheckpointError, list_problems
-from fishdvc.files.base_folder import MODEL_FILES, base_files, codec_config_beside
-from fishdvc.files.disk_space import check_disk_space
-from fishdvc.files.hub import HubFile, HubRepository
-from fishdvc.files.outputs import fresh_folder
-from fishdvc.files.published_base import (
+from fishdvc.base.disk_space import check_disk_space
+from fishdvc.base.folder import MODEL_FILES, base_files, codec_config_beside
+from fishdvc.base.hub import HubFile, HubRepository
+from fishdvc.base.published import (
     PUBLISHED_REVISION,
     check_published_size,
     has_published_hash,
 )
+from fishdvc.errors import CheckpointError, list_problems
 from fishdvc.pipeline.shared_params import BaseParams
+from fishdvc.storage.atomic import atomic_folder
 
 
 def fetch_base(params: BaseParams, *, base: Path) -> str:
@@ -71,7 +71,7 @@ def _copy_files(files: Sequence[Path], base: Path) -> None:
         )
     check_disk_space([(base, sum(path.stat().st_size for path in files))])
     try:
-        with fresh_folder(base) as folder:
+        with atomic_folder(base) as folder:
             for name, path in by_name.items():
                 shutil.copyfile(path, folder / name)
     except OSError as error:

@@ -2,25 +2,30 @@
 
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fishdvc.base.folder import base_files
 from fishdvc.errors import CheckpointError
-from fishdvc.files.base_folder import base_files
-from fishdvc.files.outputs import fresh_folder, write_metrics
-from fishdvc.lora import Adapter, merge_adapter, read_adapter, read_reference_adapter
 from fishdvc.lora.apply import applied_adapter
 from fishdvc.lora.check import check_merged
 from fishdvc.lora.checkpoint_list import Checkpoint, choose_checkpoint, read_checkpoints
-from fishdvc.model import DualAR, float32_by_module, load_dual_ar, load_weights
-from fishdvc.params import param
-from fishdvc.text import load_tokenizer
+from fishdvc.lora.files import read_adapter
+from fishdvc.lora.merge import Adapter, merge_adapter
+from fishdvc.lora.reference import read_reference_adapter
+from fishdvc.model.checkpoint import load_dual_ar, load_weights
+from fishdvc.model.dual_ar import DualAR
+from fishdvc.model.precision import float32_by_module
+from fishdvc.pipeline.shared_params import external_path
+from fishdvc.storage.atomic import atomic_folder, write_metrics
 from fishdvc.text.prompt import speech_prompt
+from fishdvc.text.tokenizer import load_tokenizer
+from fishdvc.validation import Checked
 
 REFERENCE_SUFFIX = ".ckpt"
 CHECK_TEXT = "The voice that speaks this sentence has been learnt."
@@ -31,16 +36,15 @@ ROUNDED_LOGIT_TOLERANCE = 0.1
 by up to 2**-9 each; over the 28 layers of a random full-size model that moves logits by 2 %."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MergeParams:
+class MergeParams(Checked):
     """Section ``merge`` of params.yaml."""
 
-    checkpoint: str = param(
-        "last, best_val_loss, earliest_within_tolerance, step_000000010, or a reference .ckpt."
+    checkpoint: str = Field(
+        description="A rule, the name of a checkpoint, or a .ckpt in data/external/merge."
     )
-    tolerance: float = param("Of the best loss, for earliest_within_tolerance.", at_least=0)
-    reference_alpha: float = param("LoRA alpha of a reference .ckpt.", above=0)
-    safetensors: bool = param("Write model.safetensors beside model.pth.")
+    tolerance: float = Field(description="Of the best loss, for earliest_within_tolerance.", ge=0)
+    reference_alpha: float = Field(description="LoRA alpha of a reference .ckpt.", gt=0)
+    safetensors: bool = Field(description="Write model.safetensors beside model.pth.")
 
 
 def merge(
@@ -72,7 +76,7 @@ def merge(
     start_s = time.monotonic()
     files = base_files(base, codec_checkpoint, todo="run fetch_base again")
     chosen, adapter = _chosen_adapter(params, lora_folder)
-    with fresh_folder(merged) as folder:
+    with atomic_folder(merged) as folder:
         weights = merge_adapter(load_weights(base / "model.pth"), adapter)
         torch.save(weights, folder / "model.pth")
         if params.safetensors:
@@ -101,7 +105,7 @@ def merge(
 
 def _chosen_adapter(params: MergeParams, lora_folder: Path) -> tuple[Checkpoint, Adapter]:
     if params.checkpoint.endswith(REFERENCE_SUFFIX):
-        path = Path(params.checkpoint)
+        path = external_path(params.checkpoint, stage="merge", param="merge.checkpoint")
         chosen = Checkpoint(step=0, val_loss=float("nan"), folder=path.name)
         return chosen, read_reference_adapter(path, params.reference_alpha)
     checkpoints = read_checkpoints(lora_folder)

@@ -4,58 +4,47 @@ Starts without torch.
 """
 
 import functools
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
+from pydantic import Field
 
 from fishdvc.audio import loudness, waveform
 from fishdvc.audio.loudness import loudness_gain
 from fishdvc.audio.waveform import Waveform, read_waveform, write_flac
+from fishdvc.corpus.bad_clips import fail_or_report
+from fishdvc.corpus.clips import Clip, find_clips, read_transcript
 from fishdvc.errors import AudioError, DatasetError
-from fishdvc.files.cache import (
+from fishdvc.parallel import map_files
+from fishdvc.pipeline.shared_params import DatasetParams
+from fishdvc.storage.atomic import atomic_folder, write_metrics
+from fishdvc.storage.cache import (
     FileCache,
     code_hash,
     combined_key,
     content_hash,
     project_cache,
 )
-from fishdvc.files.corpus import Clip, find_clips, read_transcript
-from fishdvc.files.outputs import fresh_folder, write_metrics
-from fishdvc.files.parallel import map_files
-from fishdvc.files.problems import settle_problems
-from fishdvc.files.ranks import Rank, check_alone, run_on_ranks
-from fishdvc.params import param
-from fishdvc.pipeline.shared_params import DatasetParams
+from fishdvc.validation import Checked
 
 AT_TARGET = "at the target loudness"
 LIMITED_BY_PEAK = "limited by the peak ceiling"
 """Comments in the FLAC: so a clip out of the cache tells as much as one just made."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class NormalizeParams:
+class NormalizeParams(Checked):
     """Section ``normalize`` of params.yaml."""
 
-    target_loudness_lufs: float = param(
-        "Integrated loudness of every clip, in LUFS.", at_least=-70, at_most=0
+    target_loudness_lufs: float = Field(
+        description="Integrated loudness of every clip, in LUFS.", ge=-70, le=0
     )
-    peak_ceiling_dbfs: float = param("No sample gets louder than this, in dBFS.", at_most=0)
-    silence_threshold_dbfs: float = param(
-        "A clip with no sample above this is silence, in dBFS.", at_most=0
+    peak_ceiling_dbfs: float = Field(description="No sample gets louder than this, in dBFS.", le=0)
+    silence_threshold_dbfs: float = Field(
+        description="A clip with no sample above this is silence, in dBFS.", le=0
     )
-    workers: int = param("Processes; 0 means one for each core.", at_least=0)
-    devices: int = param(
-        "Groups of such processes on a machine; more than 1 only where a launcher wants so.",
-        at_least=1,
-    )
-    num_nodes: int = param("Machines that share the clips.", at_least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +68,7 @@ def normalize(
     dataset: DatasetParams,
     params: NormalizeParams,
     *,
+    workers: int,
     normalized: Path,
     skipped: Path,
     metrics: Path,
@@ -87,53 +77,35 @@ def normalize(
 
     Args:
         dataset: Where the clips are and what to do about bad ones.
-        params: Loudness, ceiling and workers.
+        params: Loudness, ceiling and silence threshold.
+        workers: Number of processes. 0: one per core.
         normalized: Folder to write; replaced only if the stage succeeds.
         skipped: File to list skipped clips in.
         metrics: File to write counts and hours of audio to.
 
     Returns:
-        One line for people; nothing on processes that only helped.
+        One line for people.
 
     Raises:
         DatasetError: There is no usable clip, or there are bad ones and they may not be skipped;
             all of them are in the message.
-        RankError: One of several processes died.
     """
     start_s = time.monotonic()
     corpus = find_clips(Path(dataset.path), dataset.text_extension)
-    settings: dict[str, Any] = {
-        "params": params,
-        "text_extension": dataset.text_extension,
-        "cache": project_cache("normalize"),
-        "code": code_hash([sys.modules[__name__], waveform, loudness]),
-    }
-    num_made_by_all = 0
-    if params.devices > 1 or params.num_nodes > 1:
-        made = run_on_ranks(
-            "normalize",
-            functools.partial(
-                _normalize_share,
-                clips=corpus.clips,
-                work=functools.partial(_normalize_into_cache, **settings),
-                workers=params.workers,
-            ),
-            accelerator="cpu",
-            devices=params.devices,
-            num_nodes=params.num_nodes,
-        )
-        if made is None:
-            return ""
-        num_made_by_all = made
-    else:
-        check_alone("normalize")
-    with fresh_folder(normalized) as folder:
-        work = functools.partial(normalize_clip, folder=folder, **settings)
-        results = list(map_files(work, corpus.clips, workers=params.workers, label="normalize"))
+    work = functools.partial(
+        normalize_clip,
+        params=params,
+        text_extension=dataset.text_extension,
+        cache=project_cache("normalize"),
+        code=code_hash([Path(__file__), Path(waveform.__file__), Path(loudness.__file__)]),
+    )
+    with atomic_folder(normalized) as folder:
+        write = functools.partial(work, folder=folder)
+        results = list(map_files(write, corpus.clips, workers=workers, label="normalize"))
         problems = [*corpus.problems, *(line for result in results for line in result.problems)]
         good = [result for result in results if not result.problems]
         num_skipped = len(results) - len(good) + len(corpus.problems)
-        settle_problems(
+        fail_or_report(
             "normalize",
             problems,
             num_good=len(good),
@@ -145,7 +117,7 @@ def normalize(
     num_speakers = len({clip.speaker for clip, result in pairs if not result.problems})
     durations_s = [result.duration_s for result in good]
     num_limited = sum(result.limited_by_peak for result in good)
-    num_unchanged = sum(result.from_cache for result in good) - num_made_by_all
+    num_unchanged = sum(result.from_cache for result in good)
     write_metrics(metrics, {"num_clips": len(good), "hours": round(hours, 4)})
     return (
         f"normalize: {len(good)} clips of {num_speakers} speakers, {hours:.2f} h of audio, "
@@ -198,33 +170,6 @@ def normalize_clip(
             limited_by_peak=file.comment == LIMITED_BY_PEAK,
             from_cache=from_cache,
         )
-
-
-def _normalize_share(
-    rank: Rank,
-    *,
-    clips: Sequence[Clip],
-    work: Callable[[Clip], NormalizedClip],
-    workers: int,
-) -> int:
-    """Bring one rank's part of the clips into the cache; return how many were not there yet."""
-    share = rank.share(clips, [_duration_s(clip.audio) for clip in clips])
-    results = map_files(work, share, workers=rank.workers(workers), label="normalize")
-    # Who assembles the folder speaks of problems, and meets them all.
-    return sum(not result.problems and not result.from_cache for result in results)
-
-
-def _normalize_into_cache(clip: Clip, **settings: Any) -> NormalizedClip:
-    with tempfile.TemporaryDirectory() as folder:
-        return normalize_clip(clip, folder=Path(folder), **settings)
-
-
-def _duration_s(audio: Path) -> float:
-    """Length by the file's header; 0 of one that is not readable."""
-    try:
-        return float(soundfile.info(audio).duration)
-    except (soundfile.SoundFileError, OSError):
-        return 0.0
 
 
 def _write_normalized(source: Path, destination: Path, params: NormalizeParams) -> None:

@@ -1,37 +1,67 @@
-"""The sections of params.yaml that several stages read.
+"""Sections of params.yaml that several stages read, and the rule for external files."""
 
-They stand apart, so that the code of one stage is no dependency of another.
-"""
-
-from dataclasses import dataclass
+import os
 from pathlib import Path
 
-from fishdvc.files.problems import OnBadClip
-from fishdvc.params import param
+from pydantic import Field
+
+from fishdvc.corpus.bad_clips import OnBadClip
+from fishdvc.errors import ParamsError
+from fishdvc.validation import Checked
+
+EXTERNAL = Path("data/external")
+"""Folder of all files that a user's parameters name. DVC tracks ``EXTERNAL/<stage>`` as a
+dependency of the stage, so that a replaced file reruns it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DatasetParams:
+class DatasetParams(Checked):
     """Section ``dataset`` of params.yaml."""
 
-    path: str = param(
-        "Folder of speakers: <speaker>/<clip>.wav (or .flac, .mp3) and its transcript."
+    path: str = Field(
+        description="Folder of speakers: <speaker>/<clip>.wav (or .flac, .mp3) with a transcript."
     )
-    text_extension: str = param("Suffix of transcripts.")
-    on_bad_clip: OnBadClip = param("What to do about clips that cannot be used: fail or skip.")
+    text_extension: str = Field(description="Suffix of transcripts.")
+    on_bad_clip: OnBadClip = Field(
+        description="What to do with clips that cannot be used: fail or skip."
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
-class BaseParams:
+class BaseParams(Checked):
     """Section ``base`` of params.yaml."""
 
-    source: str = param("A folder, or a repository on the hub, such as fishaudio/fish-speech-1.5.")
-    revision: str = param("Commit, tag or branch of the repository; a folder has none.")
-    codec_checkpoint: str = param(
-        "The codec's file: a bare name is one of the source's, a path such as ./codec.pth your own."
+    source: str = Field(
+        description="A folder, or a repository on the hub, such as fishaudio/fish-speech-1.5."
+    )
+    revision: str = Field(description="Commit, tag or branch of the repository.")
+    codec_checkpoint: str = Field(
+        description="Name of the codec's file in the source, or a path in data/external/fetch_base."
     )
 
     @property
     def codec_file(self) -> str:
         """Name of the codec's file in the fetched folder."""
         return Path(self.codec_checkpoint).name
+
+
+def external_path(value: str, *, stage: str, param: str) -> Path:
+    """Return the path that a parameter names, after a check that DVC tracks it.
+
+    Args:
+        value: The parameter's value.
+        stage: Stage that reads the file.
+        param: Name of the parameter, for the message.
+
+    Raises:
+        ParamsError: The path is outside of ``EXTERNAL/<stage>`` or does not exist.
+    """
+    folder, path = EXTERNAL / stage, Path(value)
+    # Lexical, because a link in the folder may point anywhere.
+    if not Path(os.path.abspath(path)).is_relative_to(folder.absolute()):  # noqa: PTH100
+        inside = folder / path.name
+        raise ParamsError(
+            f"{param}: {value} is not in {folder}, where DVC tracks it; copy it: "
+            f"cp -r {value} {folder}/, then set {param}: {inside}"
+        )
+    if not path.exists():
+        raise ParamsError(f"{param}: {value}: no such file or folder")
+    return path

@@ -4,88 +4,40 @@ import shutil
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
 from peft import PeftModel
 
-import fishdvc.dataset
-import fishdvc.lora
-import fishdvc.model
-import fishdvc.training
+from fishdvc.base.folder import MODEL_FILES
+from fishdvc.corpus.bad_clips import write_report
 from fishdvc.dataset.datamodule import SentenceDataModule
-from fishdvc.errors import ParamsError
-from fishdvc.files.cache import code_hash, combined_key, content_hash, project_cache
-from fishdvc.files.outputs import fresh_folder, write_metrics
-from fishdvc.files.problems import write_report
-from fishdvc.lora import add_adapter, load_adapter
+from fishdvc.lora.adapter import add_adapter, load_adapter
 from fishdvc.lora.checkpoint_list import Checkpoint
-from fishdvc.model import DualAR, load_dual_ar
-from fishdvc.params import param
-from fishdvc.text import load_tokenizer
+from fishdvc.machine import MachineParams
+from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.model.dual_ar import DualAR
+from fishdvc.pipeline.shared_params import external_path
+from fishdvc.storage.atomic import atomic_folder, write_metrics
+from fishdvc.storage.cache import code_hash, combined_key, content_hash, project_cache
+from fishdvc.storage.imports import imported_files
+from fishdvc.text.tokenizer import load_tokenizer
 from fishdvc.training.checkpoints import AdapterCheckpoints
 from fishdvc.training.curves import Curves
 from fishdvc.training.module import AdapterTraining
+from fishdvc.training.params import LoraParams, TrainLoraParams
 from fishdvc.training.resume import CHECKPOINT, CURVES, ResumePoints
-from fishdvc.training.trainer import LoggerName, StrategyName, build_loggers, build_trainer
+from fishdvc.training.trainer import build_loggers, build_trainer
 
 # Columns of ``dvc exp show``; what else there is to a run, its summary and its curves tell.
-COMPARED = ("base_val_loss", "best_val_loss", "best_step", "coverage")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoraParams:
-    """Section ``lora`` of params.yaml: the adapter's shape."""
-
-    r: int = param("Rank.", at_least=1)
-    alpha: float = param("The adapter is scaled by alpha / r.", above=0)
-    dropout: float = param("Of linear layers' adapters.", at_least=0, below=1)
-    use_rslora: bool = param("Scale by alpha / sqrt(r) instead.")
-    use_dora: bool = param("Learn the magnitude of weights apart (DoRA).")
-    targets: tuple[str, ...] = param("Names of the modules that get an adapter.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainLoraParams:
-    """Section ``train_lora`` of params.yaml."""
-
-    init_from: str | None = param(
-        "Folder of an earlier adapter to start from, which then has its own r, alpha and targets."
-    )
-    max_steps: int = param("Optimizer steps in all.", at_least=1)
-    learning_rate: float = param("Of AdamW, after the warm-up.", above=0)
-    warmup_steps: int = param("Optimizer steps until the full learning rate.", at_least=0)
-    weight_decay: float = param("Of AdamW.", at_least=0)
-    batch_size: int = param("Sequences to a batch, on each device.", at_least=1)
-    accumulate_grad_batches: int = param("Batches to an optimizer step.", at_least=1)
-    max_length: int = param("Tokens of a sequence of whole sentences, at most.", at_least=16)
-    gradient_clip_norm: float = param("Largest gradient norm; 0: no clipping.", at_least=0)
-    val_every_steps: int = param("Optimizer steps between validations.", at_least=1)
-    checkpoint_every_steps: int = param(
-        "Optimizer steps between checkpoints; a multiple of val_every_steps.", at_least=1
-    )
-    gradient_checkpointing: bool = param("Less memory for a third more time.")
-    workers: int = param("Processes that make batches; 0 is enough.", at_least=0)
-    seed: int = param("Of initial adapters, order of sentences and dropout.", at_least=0)
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = param("Where to train.")
-    devices: int | Literal["auto"] = param("How many devices of a machine.", at_least=1)
-    num_nodes: int = param("How many machines.", at_least=1)
-    strategy: StrategyName = param(
-        "ddp: each device has the whole model; fsdp: a part of the frozen base; auto: ddp."
-    )
-    process_group_backend: Literal["auto", "nccl", "gloo"] = param("What several devices talk by.")
-    precision: Literal["auto", "32-true", "bf16-true", "bf16-mixed"] = param(
-        "Of the frozen base (-true) or of the arithmetic (-mixed); adapters are always float32."
-    )
-    logger: LoggerName = param("Beside DVCLive.")
+COMPARED = ("untuned_val_loss", "best_val_loss", "best_step", "coverage")
 
 
 def train_lora(
     lora: LoraParams,
     params: TrainLoraParams,
+    machine: MachineParams,
     *,
     base: Path,
     protos: Path,
@@ -100,6 +52,7 @@ def train_lora(
     Args:
         lora: Shape of the adapter.
         params: How to train.
+        machine: Devices and logger.
         base: Folder of the base model.
         protos: Folder of shards, ``train/`` and ``val/``.
         lora_folder: Folder to write ``step_000000010/`` and ``checkpoints.json`` to.
@@ -117,22 +70,16 @@ def train_lora(
         DatasetError: The shards cannot be trained on.
     """
     start_s = time.monotonic()
-    _check_intervals(params)
     seed_everything(params.seed, workers=True, verbose=False)
-    model = load_dual_ar(base, dtype=_base_dtype(params))
+    dtype = _base_dtype(params, machine)
+    model = load_dual_ar(base, dtype=dtype)
     model.gradient_checkpointing = params.gradient_checkpointing
     data = _data_module(model, params, base, protos)
     data.setup()
     adapted = _adapted(model, lora, params.init_from)
-    module = AdapterTraining(
-        adapted,
-        learning_rate=params.learning_rate,
-        warmup_steps=params.warmup_steps,
-        weight_decay=params.weight_decay,
-        seed=params.seed,
-    )
+    module = AdapterTraining(adapted, params)
     # Outside of the outputs, which DVC empties first: what an interrupted run has done is there.
-    work = project_cache("train_lora").folder / _run_key(lora, params, base, protos)
+    work = project_cache("train_lora").folder / _run_key(lora, params, dtype, base, protos)
     points = ResumePoints(
         work / "points", work / "curves", every_steps=params.checkpoint_every_steps
     )
@@ -141,17 +88,9 @@ def train_lora(
         adapted, work / "lora", every_steps=params.checkpoint_every_steps
     )
     trainer = build_trainer(
-        max_steps=params.max_steps,
-        val_every_steps=params.val_every_steps,
-        accumulate_grad_batches=params.accumulate_grad_batches,
-        gradient_clip_norm=params.gradient_clip_norm,
-        accelerator=params.accelerator,
-        devices=params.devices,
-        num_nodes=params.num_nodes,
-        strategy=params.strategy,
-        process_group_backend=params.process_group_backend,
-        precision="bf16-mixed" if params.precision == "bf16-mixed" else "32-true",
-        loggers=build_loggers(work / "logs" / (point.name if point else "start"), params.logger),
+        params,
+        machine,
+        loggers=build_loggers(work / "logs" / (point.name if point else "start"), machine.logger),
         callbacks=[
             Curves(work / "curves", go_on_from=point and point / CURVES),
             checkpoints,
@@ -166,7 +105,7 @@ def train_lora(
     if not trainer.is_global_zero:
         return ""
     for done, out in (("lora", lora_folder), ("curves", curves), ("logs", logs)):
-        with fresh_folder(out) as folder:
+        with atomic_folder(out) as folder:
             if (work / done).exists():
                 shutil.copytree(work / done, folder, dirs_exist_ok=True)
     shutil.rmtree(work)
@@ -175,7 +114,7 @@ def train_lora(
     return (
         f"train_lora: {params.max_steps} steps, {figures['epochs']} epochs, "
         f"{figures['coverage']:.0%} of the sentences seen, {figures['num_too_long']} too long for "
-        f"max_length, validation loss {figures['base_val_loss']:.4f} -> "
+        f"max_length, validation loss {figures['untuned_val_loss']:.4f} -> "
         f"{figures['best_val_loss']:.4f} "
         f"(step {figures['best_step']}), {time.monotonic() - start_s:.1f} s"
     )
@@ -209,7 +148,7 @@ def _figures(
     num_sentences = data.num_train_sentences + len(data.too_long_train_sentences)
     coverage = data.num_sentences_seen(num_batches, num_ranks) / num_sentences
     return {
-        "base_val_loss": round(checkpoints[0].val_loss, 5),
+        "untuned_val_loss": round(checkpoints[0].val_loss, 5),
         "best_val_loss": round(best.val_loss, 5),
         "best_step": best.step,
         "coverage": round(coverage, 4),
@@ -218,18 +157,10 @@ def _figures(
     }
 
 
-def _check_intervals(params: TrainLoraParams) -> None:
-    if params.checkpoint_every_steps % params.val_every_steps:
-        raise ParamsError(
-            "params.yaml: train_lora: checkpoint_every_steps: must be a multiple of "
-            f"val_every_steps ({params.val_every_steps}), got {params.checkpoint_every_steps}: "
-            "each checkpoint is to have its validation loss"
-        )
-
-
 def _adapted(model: DualAR, lora: LoraParams, init_from: str | None) -> PeftModel:
     if init_from is not None:
-        return load_adapter(model, init_from, trainable=True)
+        folder = external_path(init_from, stage="train_lora", param="train_lora.init_from")
+        return load_adapter(model, folder, trainable=True)
     return add_adapter(
         model,
         r=lora.r,
@@ -241,17 +172,19 @@ def _adapted(model: DualAR, lora: LoraParams, init_from: str | None) -> PeftMode
     )
 
 
-def _run_key(lora: LoraParams, params: TrainLoraParams, base: Path, protos: Path) -> str:
-    """Tell runs apart: only one with the same params, data and code is gone on with."""
-    files = [base / "config.json", base / "model.pth", *sorted(protos.rglob("*.protos"))]
+def _run_key(
+    lora: LoraParams, params: TrainLoraParams, dtype: torch.dtype, base: Path, protos: Path
+) -> str:
+    """Resume only if params, data and code are unchanged."""
+    files = [*(base / name for name in MODEL_FILES), *sorted(protos.rglob("*.protos"))]
     if params.init_from is not None:
         files += sorted(Path(params.init_from).glob("adapter_*"))
-    code = code_hash([fishdvc.dataset, fishdvc.lora, fishdvc.model, fishdvc.training])
-    return combined_key(lora, params, [content_hash(file) for file in files], code)[:16]
+    code = code_hash(imported_files(Path(__file__)))
+    return combined_key(lora, params, dtype, [content_hash(file) for file in files], code)[:16]
 
 
-def _base_dtype(params: TrainLoraParams) -> torch.dtype:
-    on_cuda = params.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+def _base_dtype(params: TrainLoraParams, machine: MachineParams) -> torch.dtype:
+    on_cuda = machine.accelerator in ("auto", "cuda") and torch.cuda.is_available()
     auto = params.precision == "auto" and on_cuda and torch.cuda.is_bf16_supported()
     return torch.bfloat16 if auto or params.precision == "bf16-true" else torch.float32
 
@@ -269,7 +202,6 @@ def _data_module(
         max_length=params.max_length,
         accumulate_grad_batches=params.accumulate_grad_batches,
         seed=params.seed,
-        num_workers=params.workers,
     )
 
 

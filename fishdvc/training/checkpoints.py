@@ -5,7 +5,7 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningModule, Trainer
 from peft import PeftModel
 
-from fishdvc.lora import save_adapter
+from fishdvc.lora.adapter import save_adapter
 from fishdvc.lora.checkpoint_list import (
     CHECKPOINT_LIST,
     Checkpoint,

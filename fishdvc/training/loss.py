@@ -33,18 +33,18 @@ class DualARLoss:
     """The loss of a batch and its parts; scalar tensors on the model's device."""
 
     loss: Tensor
-    """``base_loss + codebook_loss``, to be differentiated."""
-    base_loss: Tensor
+    """``token_loss + code_loss``, to be differentiated."""
+    token_loss: Tensor
     """Mean cross entropy of the next token over its labels, in nats."""
-    codebook_loss: Tensor
+    code_loss: Tensor
     """Mean cross entropy of the codes over their labels, in nats. As in the reference
     implementation, labels where no frame follows count as a uniform guess."""
     top_5_accuracy: Tensor
     """Part of the labels that are codes other than 0 among the five likeliest, 0..1."""
     num_tokens: Tensor
-    """Labels behind ``base_loss``."""
+    """Labels behind ``token_loss``."""
     num_codes: Tensor
-    """Labels behind ``codebook_loss``."""
+    """Labels behind ``code_loss``."""
     num_ranked_codes: Tensor
     """Labels behind ``top_5_accuracy``."""
 
@@ -113,12 +113,12 @@ def dual_ar_loss(
     if divisors is None:
         divisors = torch.stack((num_tokens, num_codes))
     token_divisor, code_divisor = divisors.clamp(min=1).unbind()
-    base_loss = token_loss_sum / token_divisor
-    codebook_loss = code_loss_sum / code_divisor
+    token_loss = token_loss_sum / token_divisor
+    code_loss = code_loss_sum / code_divisor
     return DualARLoss(
-        loss=base_loss + codebook_loss,
-        base_loss=base_loss.detach(),
-        codebook_loss=codebook_loss.detach(),
+        loss=token_loss + code_loss,
+        token_loss=token_loss.detach(),
+        code_loss=code_loss.detach(),
         top_5_accuracy=(num_right / num_ranked_codes.clamp(min=1)).detach(),
         num_tokens=num_tokens,
         num_codes=num_codes,

@@ -11,12 +11,13 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from peft import PeftModel
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from fishdvc.dataset.collate import Batch
-from fishdvc.model import DualAR
+from fishdvc.model.dual_ar import DualAR
 from fishdvc.training.loss import count_labels, dual_ar_loss
+from fishdvc.training.params import TrainLoraParams
 from fishdvc.training.schedule import constant_after_warmup
 
 ADAM_BETAS = (0.9, 0.95)
@@ -29,11 +30,8 @@ class AdapterTraining(LightningModule):
 
     Args:
         model: A PEFT model around a ``DualAR``; it passes the attributes of that one on.
-        learning_rate: Of AdamW, after the warm-up.
-        warmup_steps: Optimizer steps until the full learning rate.
-        weight_decay: Of AdamW.
-        seed: Dropout in batch ``i`` follows from seed, ``i`` and the process alone, so that a run
-            that was interrupted goes on as it would have.
+        params: Learning rate, warm-up, weight decay and seed. Dropout in batch ``i`` depends only
+            on the seed, ``i`` and the process, so that a resumed run equals an unbroken one.
 
     Attributes:
         num_batches: Batches trained on so far, on this process.
@@ -42,20 +40,13 @@ class AdapterTraining(LightningModule):
     def __init__(
         self,
         model: PeftModel,
-        *,
-        learning_rate: float,
-        warmup_steps: int,
-        weight_decay: float,
-        seed: int,
+        params: TrainLoraParams,
     ) -> None:
         super().__init__()
         # A checkpoint holds the adapter only.
         self.strict_loading = False
         self.model = model
-        self.learning_rate = learning_rate
-        self.warmup_steps = warmup_steps
-        self.weight_decay = weight_decay
-        self.seed = seed
+        self.params = params
         self.num_batches = 0
         self._step_start_s = time.monotonic()
         self._step_tokens = 0
@@ -66,20 +57,16 @@ class AdapterTraining(LightningModule):
         """The wrapped model: PEFT's wrapping has all of its attributes, but not its type."""
         return cast(DualAR, self.model)
 
-    def blocks_run_once(self) -> list[nn.Module]:
-        """Return the blocks that run once a batch, each as a whole: the slow transformer's."""
-        return list(self._dual_ar.layers)
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW on what is trainable, with a constant rate after the warm-up."""
         optimizer = torch.optim.AdamW(
             [parameter for parameter in self.model.parameters() if parameter.requires_grad],
-            lr=self.learning_rate,
+            lr=self.params.learning_rate,
             betas=ADAM_BETAS,
             eps=ADAM_EPS,
-            weight_decay=self.weight_decay,
+            weight_decay=self.params.weight_decay,
         )
-        schedule = constant_after_warmup(optimizer, self.warmup_steps)
+        schedule = constant_after_warmup(optimizer, self.params.warmup_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -95,7 +82,7 @@ class AdapterTraining(LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Seed what this batch draws."""
-        place = np.random.SeedSequence((self.seed, self.num_batches, self.global_rank))
+        place = np.random.SeedSequence((self.params.seed, self.num_batches, self.global_rank))
         torch.manual_seed(int(place.generate_state(1, np.uint64)[0] >> 1))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
@@ -107,8 +94,8 @@ class AdapterTraining(LightningModule):
         self._step_tokens += int((~batch.padding_mask).sum())
         several = self.trainer.world_size > 1
         self.log("train/loss", result.loss.detach(), prog_bar=True, sync_dist=several)
-        self.log("train/base_loss", result.base_loss, sync_dist=several)
-        self.log("train/code_loss", result.codebook_loss, sync_dist=several)
+        self.log("train/token_loss", result.token_loss, sync_dist=several)
+        self.log("train/code_loss", result.code_loss, sync_dist=several)
         self.log("train/top_5_accuracy", result.top_5_accuracy, sync_dist=several)
         return result.loss
 
@@ -147,8 +134,8 @@ class AdapterTraining(LightningModule):
         result = dual_ar_loss(self._dual_ar, batch.inputs, batch.labels)
         for i, (mean, count) in enumerate(
             (
-                (result.base_loss, result.num_tokens),
-                (result.codebook_loss, result.num_codes),
+                (result.token_loss, result.num_tokens),
+                (result.code_loss, result.num_codes),
                 (result.top_5_accuracy, result.num_ranked_codes),
             )
         ):
@@ -158,11 +145,11 @@ class AdapterTraining(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the means over all held-out clips, of all processes."""
         sums = self.trainer.strategy.reduce(self._val_sums, reduce_op="sum")
-        base_loss, code_loss, top_5_accuracy = (sums[0::2] / sums[1::2].clamp(min=1)).unbind()
+        token_loss, code_loss, top_5_accuracy = (sums[0::2] / sums[1::2].clamp(min=1)).unbind()
         # Equal on all processes; Lightning warns where it is not told to make it so.
         several = self.trainer.world_size > 1
-        self.log("val/loss", base_loss + code_loss, sync_dist=several)
-        self.log("val/base_loss", base_loss, sync_dist=several)
+        self.log("val/loss", token_loss + code_loss, sync_dist=several)
+        self.log("val/token_loss", token_loss, sync_dist=several)
         self.log("val/code_loss", code_loss, sync_dist=several)
         self.log("val/top_5_accuracy", top_5_accuracy, sync_dist=several)
         self._step_start_s = time.monotonic()

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from fishdvc.cli.main import main
-from fishdvc.model import load_dual_ar
+from fishdvc.model.checkpoint import load_dual_ar
 
 Run = Callable[..., tuple[int, str, str]]
 

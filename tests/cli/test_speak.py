@@ -19,8 +19,9 @@ from fishdvc.audio.loudness import integrated_loudness_lufs
 from fishdvc.cli import speak as speak_module
 from fishdvc.cli import synthesis
 from fishdvc.cli.speak_request import DEFAULT_BASE, DEFAULT_MERGED
-from fishdvc.generation import speaker as speaker_module
-from fishdvc.lora import merge_adapter, read_adapter
+from fishdvc.generation import synthesizer as synthesizer_module
+from fishdvc.lora.files import read_adapter
+from fishdvc.lora.merge import merge_adapter
 from tests.cli.conftest import Run
 
 BASE = ("--checkpoint", "data/base", "--max-part-s", "0.4")
@@ -64,13 +65,13 @@ def test_a_file_is_one_text_whatever_its_lines(run: Run) -> None:
 
 def test_sampling_settings_arrive(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
-    generate = speaker_module.generate
+    generate = synthesizer_module.generate
 
     def spy(*args: Any, **options: Any) -> Any:
         given.append((options["sampling"], options["seeds"]))
         return generate(*args, **options)
 
-    monkeypatch.setattr(speaker_module, "generate", spy)
+    monkeypatch.setattr(synthesizer_module, "generate", spy)
     settings = ("--temperature", "0.5", "--top-p", "0.9", "--repetition-penalty", "1.5")
     assert run("Hello.", *BASE, *settings, "--seed", "7", "-o", "a.wav")[0] == 0
     ((sampling, seeds),) = given
@@ -82,13 +83,13 @@ def test_references_come_at_the_loudness_of_training_with_their_words(
     run: Run, make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[tuple[float, str]] = []
-    encode = speaker_module.Speaker.encode_reference
+    encode = synthesizer_module.Synthesizer.encode_reference
 
     def spy(self: Any, samples: torch.Tensor, rate_hz: int, text: str) -> Any:
         encoded.append((integrated_loudness_lufs(samples.numpy(), rate_hz), text))
         return encode(self, samples, rate_hz, text)
 
-    monkeypatch.setattr(speaker_module.Speaker, "encode_reference", spy)
+    monkeypatch.setattr(synthesizer_module.Synthesizer, "encode_reference", spy)
     make_clip(Path("quiet.wav"), seconds=1.0, peak=0.01, rate_hz=24_000, text="<um> Quiet\nwords. ")
     both = ("--reference", CLIP, "--reference", "quiet.wav")
     assert run("Hello.", *BASE, *both, "-o", "a.wav")[0] == 0
@@ -189,7 +190,7 @@ def test_ctrl_c_ends_without_a_word(run: Run, monkeypatch: pytest.MonkeyPatch) -
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(speaker_module, "generate", interrupt)
+    monkeypatch.setattr(synthesizer_module, "generate", interrupt)
     assert run("Hello.", *BASE, "-o", "a.wav") == (130, "", "")
     assert not Path("a.wav").exists()
 
@@ -198,7 +199,7 @@ def test_a_model_that_says_nothing_is_an_error(run: Run, monkeypatch: pytest.Mon
     def nothing(*_: Any, **__: Any) -> list[torch.Tensor]:
         return [torch.empty(8, 0, dtype=torch.int64)]
 
-    monkeypatch.setattr(speaker_module, "generate", nothing)
+    monkeypatch.setattr(synthesizer_module, "generate", nothing)
     code, _, err = run("Hello.", *BASE, "-o", "a.wav")
     assert code == 1
     assert err == (
@@ -212,7 +213,7 @@ def test_progress_is_shown_on_a_terminal_only(run: Run, monkeypatch: pytest.Monk
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(speaker_module, "MAX_PART_CHARACTERS", 8)
+    monkeypatch.setattr(synthesizer_module, "MAX_PART_CHARACTERS", 8)
     monkeypatch.setattr(synthesis, "MAX_PART_CHARACTERS", 8)
     arguments = ("One two. Three.", *BASE, "-o", "a.wav")
     assert "part" not in run(*arguments)[2].replace("--max-part-s", "")

@@ -6,7 +6,9 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fishdvc.codec import Codec, CodecConfig, load_codec
+from fishdvc.codec.checkpoint import load_codec
+from fishdvc.codec.codec import Codec
+from fishdvc.codec.config import CodecConfig
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fishdvc.codec import Codec
 from fishdvc.codec.backbone import ConvNeXtEncoder, PointwiseConv
+from fishdvc.codec.codec import Codec
 
 
 @pytest.mark.parametrize("clip", range(3))

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fishdvc.codec import Codec, CodecConfig, load_codec
-from fishdvc.codec.checkpoint import merge_weight_norm
+from fishdvc.codec.checkpoint import load_codec, merge_weight_norm
+from fishdvc.codec.codec import Codec
+from fishdvc.codec.config import CodecConfig
 from fishdvc.errors import CheckpointError
 
 

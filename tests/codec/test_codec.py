@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fishdvc.codec import Codec, CodecConfig, load_codec
+from fishdvc.codec.checkpoint import load_codec
+from fishdvc.codec.codec import Codec
+from fishdvc.codec.config import CodecConfig
 from fishdvc.errors import AudioError, CheckpointError, DatasetError
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fishdvc.codec import CodecConfig
+from fishdvc.codec.config import CodecConfig
 from fishdvc.errors import CheckpointError
 
 

@@ -1,8 +1,9 @@
 import torch
 from torch import Tensor, nn
 
-from fishdvc.codec import Codec, CodecConfig
 from fishdvc.codec.checkpoint import merge_weight_norm
+from fishdvc.codec.codec import Codec
+from fishdvc.codec.config import CodecConfig
 from fishdvc.codec.head import ParallelBranches
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fishdvc.codec import Codec
+from fishdvc.codec.codec import Codec
 from fishdvc.codec.quantizer import (
     DownsamplingQuantizer,
     FiniteScalarQuantizer,

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from fishdvc.dataset import Sentence, SpeakerGroup, write_shard
 from fishdvc.dataset.collate import Batch
 from fishdvc.dataset.datamodule import SentenceDataModule
+from fishdvc.dataset.shards import Sentence, SpeakerGroup, write_shard
 from fishdvc.errors import DatasetError
-from fishdvc.text import Tokenizer, load_tokenizer
+from fishdvc.text.tokenizer import Tokenizer, load_tokenizer
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers",  # starting one costs more than these batches

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fishdvc.dataset import Sentence, SpeakerGroup, write_shard
 from fishdvc.dataset.sentence_set import SentenceSet, read_sentences
+from fishdvc.dataset.shards import Sentence, SpeakerGroup, write_shard
 from fishdvc.errors import DatasetError
-from fishdvc.text import Tokenizer, load_tokenizer
+from fishdvc.text.tokenizer import Tokenizer, load_tokenizer
 
 
 @pytest.fixture(scope="module")

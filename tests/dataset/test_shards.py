@@ -6,8 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fishdvc.dataset import Sentence, SpeakerGroup, read_shard, text_data_pb2, write_shard
-from fishdvc.dataset.shards import read_shards, write_shards
+from fishdvc.dataset import text_data_pb2
+from fishdvc.dataset.shards import (
+    Sentence,
+    SpeakerGroup,
+    read_shard,
+    read_shards,
+    write_shard,
+    write_shards,
+)
 from fishdvc.errors import DatasetError
 
 

@@ -7,9 +7,10 @@ from torch import Tensor
 from demo_base.initialize import code_entropy_bits
 from demo_base.losses import mel_distance
 from fishdvc.audio.waveform import read_waveform
-from fishdvc.codec import Codec, load_codec
-from fishdvc.model import load_dual_ar
-from fishdvc.text import load_tokenizer
+from fishdvc.codec.checkpoint import load_codec
+from fishdvc.codec.codec import Codec
+from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.text.tokenizer import load_tokenizer
 
 REPOSITORY = Path(__file__).parents[2]
 CHECKPOINT = REPOSITORY / "demo_base" / "checkpoint"

@@ -9,8 +9,8 @@ from demo_base.sequences import (
     diagonal_log_weights,
     voice_shares,
 )
-from fishdvc.dataset.semantic import TokenizedSentence, tokenize_sentence
-from fishdvc.text import Tokenizer, load_tokenizer
+from fishdvc.dataset.examples import TokenizedSentence, tokenize_sentence
+from fishdvc.text.tokenizer import Tokenizer, load_tokenizer
 from tests.demo_base.test_checkpoint import CHECKPOINT
 
 

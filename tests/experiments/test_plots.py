@@ -11,7 +11,7 @@ from tests.small_project import Project
 
 CURVES = {
     "loss": {"train/loss.tsv", "val/loss.tsv"},
-    "base_loss": {"train/base_loss.tsv", "val/base_loss.tsv"},
+    "token_loss": {"train/token_loss.tsv", "val/token_loss.tsv"},
     "code_loss": {"train/code_loss.tsv", "val/code_loss.tsv"},
     "top_5_accuracy": {"train/top_5_accuracy.tsv", "val/top_5_accuracy.tsv"},
     "learning_rate": {"train/learning_rate.tsv"},

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from docs.record_console import blocks, commands
+
 from tests.small_project import TOP, Project, stages_run
 
 OUTS_THAT_MUST_NOT_VARY = ("data/codes", "data/protos", "data/lora", "data/merged")
 # These hold tokens per second.
 TIMED = {"data/logs", "data/metrics/train_lora"}
 COMPARED = [
-    *("num_clips", "hours", "base_val_loss", "best_val_loss", "best_step", "coverage"),
+    *("num_clips", "hours", "untuned_val_loss", "best_val_loss", "best_step", "coverage"),
     *("merged_step", "merged_val_loss"),
 ]
 
@@ -65,7 +65,7 @@ def test_experiments_are_shown_with_what_distinguishes_them(swept: Project) -> N
     for row in rows.values():
         metrics = row["metrics"]
         figures = metrics["data/metrics/train_lora.json"]["data"]
-        assert {"base_val_loss", "best_val_loss", "best_step", "coverage"} <= figures.keys()
+        assert {"untuned_val_loss", "best_val_loss", "best_step", "coverage"} <= figures.keys()
         assert metrics["data/metrics/normalize.json"]["data"]["hours"] > 0
         assert metrics["data/metrics/merge.json"]["data"]["merged_step"] == 4
         losses.add(figures["best_val_loss"])

@@ -7,9 +7,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fishdvc.generation import Sampling
 from fishdvc.generation.generate import generate
-from fishdvc.model import DualAR, load_dual_ar
+from fishdvc.generation.settings import Sampling
+from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.model.dual_ar import DualAR
 
 SEMANTIC_BEGIN_ID = 1036
 SAMPLING = Sampling(temperature=1.0, top_p=0.9, repetition_penalty=1.3)

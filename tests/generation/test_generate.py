@@ -9,9 +9,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fishdvc.errors import ParamsError
-from fishdvc.generation import Sampling
 from fishdvc.generation.generate import generate
-from fishdvc.model import DualAR, load_dual_ar
+from fishdvc.generation.settings import Sampling
+from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.model.dual_ar import DualAR
 
 SEMANTIC_BEGIN_ID = 1036
 IM_END_ID = 1028

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fishdvc.generation import Sampling
+from fishdvc.generation.settings import Sampling
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 0.0])

@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fishdvc.errors import CheckpointError, ParamsError
-from fishdvc.lora import ALL_TARGETS, add_adapter, load_adapter, save_adapter
-from fishdvc.model import DualAR, load_dual_ar
+from fishdvc.lora.adapter import ALL_TARGETS, add_adapter, load_adapter, save_adapter
+from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.model.dual_ar import DualAR
 from fishdvc.training.loss import dual_ar_loss
 
 

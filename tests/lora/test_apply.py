@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from fishdvc.errors import CheckpointError
-from fishdvc.lora import add_adapter, merge_adapter, read_adapter, save_adapter
+from fishdvc.lora.adapter import add_adapter, save_adapter
 from fishdvc.lora.apply import applied_adapter
-from fishdvc.lora.merge import Adapter, ModuleAdapter
-from fishdvc.model import DualAR, load_dual_ar
+from fishdvc.lora.files import read_adapter
+from fishdvc.lora.merge import Adapter, ModuleAdapter, merge_adapter
+from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.model.dual_ar import DualAR
 
 
 def logits(model: DualAR) -> Tensor:

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from fishdvc.errors import CheckpointError
-from fishdvc.lora import Adapter, add_adapter, merge_adapter, read_adapter, save_adapter
+from fishdvc.lora.adapter import add_adapter, save_adapter
 from fishdvc.lora.check import check_merged
-from fishdvc.model import load_dual_ar, load_weights
+from fishdvc.lora.files import read_adapter
+from fishdvc.lora.merge import Adapter, merge_adapter
+from fishdvc.model.checkpoint import load_dual_ar, load_weights
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["lora", "dora"])

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from fishdvc.errors import CheckpointError
-from fishdvc.lora import read_adapter, read_reference_adapter
+from fishdvc.lora.files import read_adapter
+from fishdvc.lora.reference import read_reference_adapter
 
 A_KEY = "base_model.model.layers.0.attention.wo.lora_A.weight"
 B_KEY = "base_model.model.layers.0.attention.wo.lora_B.weight"

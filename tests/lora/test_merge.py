@@ -11,16 +11,11 @@ from torch import Tensor
 
 import fishdvc.lora.merge as merge_module
 from fishdvc.errors import CheckpointError
-from fishdvc.lora import (
-    Adapter,
-    ModuleAdapter,
-    add_adapter,
-    merge_adapter,
-    read_adapter,
-    read_reference_adapter,
-    save_adapter,
-)
-from fishdvc.model import load_dual_ar, load_weights
+from fishdvc.lora.adapter import add_adapter, save_adapter
+from fishdvc.lora.files import read_adapter
+from fishdvc.lora.merge import Adapter, ModuleAdapter, merge_adapter
+from fishdvc.lora.reference import read_reference_adapter
+from fishdvc.model.checkpoint import load_dual_ar, load_weights
 
 
 @pytest.fixture(scope="module")

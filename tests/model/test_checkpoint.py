@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fishdvc.errors import CheckpointError
-from fishdvc.model import load_dual_ar, load_weights
+from fishdvc.model.checkpoint import load_dual_ar, load_weights
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fishdvc.model import DualAR, DualARConfig, load_dual_ar
-from fishdvc.model.dual_ar import next_frames
+from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.model.config import DualARConfig
+from fishdvc.model.dual_ar import DualAR, next_frames
 from fishdvc.model.kv_cache import KVCache
 
 FULL_SIZE = DualARConfig(

@@ -3,7 +3,7 @@
 import torch
 
 from fishdvc.model.kv_cache import KVCache
-from fishdvc.model.layers import Packing, RMSNorm, rotary_table, rotate
+from fishdvc.model.layers import RMSNorm, Unpadding, rotary_table, rotate
 
 
 def test_rotation_turns_neighbouring_pairs() -> None:
@@ -33,11 +33,11 @@ def test_the_norm_rounds_before_the_weight() -> None:
 
 
 def test_packing_drops_padding_and_puts_back_zeros() -> None:
-    packing = Packing.of(torch.tensor([[False, False, True], [False, True, True]]))
+    unpadding = Unpadding.of(torch.tensor([[False, False, True], [False, True, True]]))
     padded = torch.arange(1.0, 7.0).reshape(2, 3, 1)
-    packed = packing.pack(padded)
+    packed = unpadding.remove(padded)
     assert packed.flatten().tolist() == [1.0, 2.0, 4.0]
-    assert packing.unpack(packed).squeeze(-1).tolist() == [[1.0, 2.0, 0.0], [4.0, 0.0, 0.0]]
+    assert unpadding.restore(packed).squeeze(-1).tolist() == [[1.0, 2.0, 0.0], [4.0, 0.0, 0.0]]
 
 
 def test_a_cache_returns_all_so_far_and_can_be_cleared() -> None:

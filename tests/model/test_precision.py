@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from fishdvc.model import float32_by_module, load_dual_ar
+from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.model.precision import float32_by_module
 
 
 def test_it_computes_what_a_float32_model_computes(assets: Path) -> None:

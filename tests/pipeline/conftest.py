@@ -1,6 +1,5 @@
 """What the stages' tests share: parameters as shipped, and a working folder of their own."""
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -12,26 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from fishdvc.dataset import SpeakerGroup
-from fishdvc.dataset.shards import Sentence, write_shards
-from fishdvc.params import read_params
-from fishdvc.pipeline.build_protos import BuildProtosParams
-from fishdvc.pipeline.extract_vq import ExtractVqParams
-from fishdvc.pipeline.merge import MergeParams
-from fishdvc.pipeline.normalize import NormalizeParams
-from fishdvc.pipeline.shared_params import BaseParams, DatasetParams
-from fishdvc.pipeline.train_lora import LoraParams, TrainLoraParams
+from fishdvc.dataset.shards import Sentence, SpeakerGroup, write_shards
+from tests.sections import shipped
 
-SECTIONS: dict[str, type] = {
-    "dataset": DatasetParams,
-    "base": BaseParams,
-    "normalize": NormalizeParams,
-    "extract_vq": ExtractVqParams,
-    "build_protos": BuildProtosParams,
-    "lora": LoraParams,
-    "train_lora": TrainLoraParams,
-    "merge": MergeParams,
-}
 Shipped = Callable[..., Any]
 RunScript = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -43,29 +25,24 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(scope="session")
-def shipped(top: Path) -> Shipped:
+@pytest.fixture(name="shipped", scope="session")
+def shipped_fixture() -> Shipped:
     """A section of the shipped params.yaml, with changes: ``shipped("lora", r=2)``."""
-
-    def section(name: str, **changes: Any) -> Any:
-        params: Any = read_params(top / "params.yaml", name, SECTIONS[name])
-        return dataclasses.replace(params, **changes)
-
-    return section
+    return shipped
 
 
 @pytest.fixture
 def run_script(top: Path, work: Path) -> RunScript:
     """Run a stage's script in the working folder.
 
-    Its arguments: the stage, its sections as dataclasses, paths by option; ``prelude``: code that
+    Its arguments: the stage, its sections, paths by option; ``prelude``: code that
     runs before it, in every process.
     """
 
     def run(
         stage: str, sections: dict[str, Any], paths: dict[str, str | Path], *, prelude: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        plain = {name: dataclasses.asdict(section) for name, section in sections.items()}
+        plain = {name: section.model_dump(mode="json") for name, section in sections.items()}
         (work / "params.yaml").write_text(yaml.safe_dump(plain))
         (work / "script.py").write_text(
             f"{prelude}\n"

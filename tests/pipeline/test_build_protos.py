@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fishdvc.dataset import read_shard
+from fishdvc.dataset.shards import read_shard
 from fishdvc.errors import CheckpointError, DatasetError
 from fishdvc.pipeline.build_protos import build_protos, hold_out
 

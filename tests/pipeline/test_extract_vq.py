@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 import fishdvc.pipeline.extract_vq as stage
 from fishdvc.audio.waveform import read_waveform
-from fishdvc.codec import Codec, load_codec
+from fishdvc.codec.checkpoint import load_codec
+from fishdvc.codec.codec import Codec
 from fishdvc.errors import AudioError, CheckpointError, DatasetError
 from fishdvc.pipeline.extract_vq import extract_vq
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from fishdvc.errors import CheckpointError
-from fishdvc.files.cache import content_hash
 from fishdvc.pipeline.fetch_base import fetch_base
+from fishdvc.storage.cache import content_hash
 
 BASE = Path("data/base")
 

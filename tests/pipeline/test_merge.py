@@ -11,14 +11,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import fishdvc.pipeline.merge as stage
-from fishdvc.codec import load_codec
+from fishdvc.codec.checkpoint import load_codec
 from fishdvc.errors import CheckpointError
-from fishdvc.files.cache import content_hash
-from fishdvc.lora import add_adapter, save_adapter
+from fishdvc.lora.adapter import add_adapter, save_adapter
 from fishdvc.lora.checkpoint_list import Checkpoint, write_checkpoints
-from fishdvc.model import load_dual_ar, load_weights
+from fishdvc.model.checkpoint import load_dual_ar, load_weights
 from fishdvc.pipeline.merge import merge
-from fishdvc.text import load_tokenizer
+from fishdvc.storage.cache import content_hash
+from fishdvc.text.tokenizer import load_tokenizer
 
 LOSSES = {0: 9.0, 10: 5.01, 20: 5.0, 30: 5.5}
 MERGED = Path("merged")
@@ -95,7 +95,7 @@ def logits(model: Any) -> Tensor:
 def test_the_choice_is_merged_and_computes_what_base_and_adapter_compute(
     choice: str, tolerance: float, step: int, run: Any, base_folder: Path, adapters: Path
 ) -> None:
-    from fishdvc.lora import load_adapter
+    from fishdvc.lora.adapter import load_adapter
 
     summary = run(checkpoint=choice, tolerance=tolerance)
     assert summary.startswith(f"merge: step_{step:09d} into ")

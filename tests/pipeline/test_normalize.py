@@ -10,10 +10,10 @@ import pytest
 import soundfile
 
 from fishdvc.audio.loudness import integrated_loudness_lufs
+from fishdvc.corpus.clips import Clip
 from fishdvc.errors import DatasetError
-from fishdvc.files.cache import FileCache
-from fishdvc.files.corpus import Clip
 from fishdvc.pipeline.normalize import normalize, normalize_clip
+from fishdvc.storage.cache import FileCache
 
 RAW = Path("raw")
 

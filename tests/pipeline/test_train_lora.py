@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from fishdvc.dataset import read_shard, write_shard
+from fishdvc.dataset.shards import read_shard, write_shard
 from fishdvc.errors import CheckpointError, DatasetError, ParamsError
-from fishdvc.lora import read_adapter
-from fishdvc.model import load_dual_ar
+from fishdvc.lora.files import read_adapter
+from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.pipeline.train_lora import train_lora
-from fishdvc.text import load_tokenizer
+from fishdvc.text.tokenizer import load_tokenizer
 
 SHORT = {
     "max_steps": 4,
@@ -91,7 +91,7 @@ def test_a_run_leaves_adapters_figures_and_curves(run: Any, capsys: Any) -> None
         assert {module.lora_a.dtype for module in adapter.modules.values()} == {torch.float32}
         assert adapter.scale == 16 / 2
 
-    assert metrics()["base_val_loss"] == pytest.approx(losses[0], abs=1e-5)
+    assert metrics()["untuned_val_loss"] == pytest.approx(losses[0], abs=1e-5)
     assert metrics()["best_val_loss"] == pytest.approx(losses[2], abs=1e-5)
     assert metrics()["best_step"] == 4
     told = re.search(r"validation loss ([\d.]+) -> ([\d.]+) \(step 4\)", summary)
@@ -100,7 +100,7 @@ def test_a_run_leaves_adapters_figures_and_curves(run: Any, capsys: Any) -> None
     assert Path("too_long.txt").read_text().startswith("train_lora: 0 clips longer")
 
     last = json.loads(Path("curves/metrics.json").read_text())
-    parts = {"loss", "base_loss", "code_loss", "top_5_accuracy"}
+    parts = {"loss", "token_loss", "code_loss", "top_5_accuracy"}
     assert set(last["val"]) == parts
     assert set(last["train"]) == parts | {"learning_rate", "grad_norm", "tokens_per_second"}
     assert last["step"] == 4
@@ -123,7 +123,7 @@ def test_the_base_s_loss_is_over_all_held_out_sentences(
     losses = []
     for batch_size in (1, 2):
         run(max_steps=2, batch_size=batch_size)
-        losses.append(metrics()["base_val_loss"])
+        losses.append(metrics()["untuned_val_loss"])
     model = load_dual_ar(base_folder, dtype=torch.float32)
     data = SentenceDataModule(
         small_protos / "train",
@@ -134,7 +134,6 @@ def test_the_base_s_loss_is_over_all_held_out_sentences(
         batch_size=2,
         max_length=120,
         seed=0,
-        num_workers=0,
     )
     (batch,) = data.val_dataloader()
     with torch.inference_mode():
@@ -153,14 +152,14 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(run: Any) -> No
 
 def test_validation_sees_held_out_sentences_only(run: Any, small_protos: Path, work: Path) -> None:
     run()
-    base_loss = metrics()["base_val_loss"]
+    token_loss = metrics()["untuned_val_loss"]
     (other := work / "other").mkdir()
     (other / "val").symlink_to(small_protos / "val")
     (other / "train").mkdir()
     groups = list(read_shard(small_protos / "train/00000000.protos"))
     write_shard(other / "train/00000000.protos", groups[:1])
     run(protos=other)
-    assert metrics()["base_val_loss"] == base_loss
+    assert metrics()["untuned_val_loss"] == token_loss
 
 
 def test_coverage_counts_sentences_and_epochs(run: Any) -> None:

@@ -16,8 +16,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from fishdvc.dataset import Sentence, SpeakerGroup
-from fishdvc.dataset.shards import write_shards
+from fishdvc.dataset.shards import Sentence, SpeakerGroup, write_shards
 
 
 def write_protos(folder: Path) -> None:

@@ -9,14 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from fishdvc.params import Yaml12Loader
+from fishdvc.params import load_yaml
 
 CODEC = "firefly-gan-vq-fsq-8x1024-21hz-generator.pth"
 SMALL: dict[str, dict[str, Any]] = {
-    "base": {"source": "base"},
-    "normalize": {"workers": 1},
-    "extract_vq": {"workers": 1, "device": "cpu"},
-    "build_protos": {"workers": 0},
+    "base": {"source": "demo_base/checkpoint"},
     "lora": {"r": 4},
     "train_lora": {
         "max_steps": 2,
@@ -24,15 +21,14 @@ SMALL: dict[str, dict[str, Any]] = {
         "checkpoint_every_steps": 1,
         "batch_size": 2,
         "max_length": 200,
-        "accelerator": "cpu",
-        "logger": "none",
     },
+    "machine": {"workers": 1, "accelerator": "cpu", "logger": "none"},
 }
 
 
 def change_params(path: Path, changes: dict[str, dict[str, Any]]) -> None:
     """Set values in a params.yaml."""
-    params = yaml.load(path.read_text(), Loader=Yaml12Loader)
+    params = load_yaml(path)
     for section, values in changes.items():
         params[section].update(values)
     path.write_text(yaml.safe_dump(params))
@@ -44,7 +40,8 @@ class Project:
     def __init__(self, folder: Path, top: Path, base: Path, capsys: Any) -> None:
         self.folder = folder
         self.capsys = capsys
-        (folder / "base").symlink_to(base)
+        (folder / "demo_base").mkdir()
+        (folder / "demo_base/checkpoint").symlink_to(base)
         (folder / "params.yaml").write_text((top / "params.yaml").read_text())
         self.set(SMALL)
         graph = yaml.safe_load((top / "dvc.yaml").read_text())

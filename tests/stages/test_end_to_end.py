@@ -9,7 +9,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from fishdvc.model import load_dual_ar
+from fishdvc.model.checkpoint import load_dual_ar
 from tests.small_project import STAGES, VOICE, Project, stages_run
 
 
@@ -22,7 +22,7 @@ def project(finished: Project, tmp_path: Path) -> Project:
 def test_the_pipeline_leaves_a_voice_and_nothing_else(project: Project) -> None:
     data = project.folder / "data"
     metrics = json.loads((data / "metrics/train_lora.json").read_text())
-    assert metrics["best_val_loss"] < metrics["base_val_loss"]
+    assert metrics["best_val_loss"] < metrics["untuned_val_loss"]
     assert metrics["coverage"] == 1
     adapters = [path.name for path in sorted((data / "lora").glob("step_*"))]
     assert adapters == ["step_000000002", "step_000000004"]
@@ -61,7 +61,7 @@ def test_a_sweep_runs_what_it_must_and_can_be_compared(project: Project) -> None
     for row in rows:
         params = row["params"]["params.yaml"]["data"]
         found.add((params["lora"]["r"], params["normalize"]["target_loudness_lufs"]))
-        assert row["metrics"]["data/metrics/train_lora.json"]["data"]["base_val_loss"] > 0
+        assert row["metrics"]["data/metrics/train_lora.json"]["data"]["untuned_val_loss"] > 0
     assert found == {(8, -23.0), (2, -23.0), (2, -20)}
 
     difference = project.json("dvc", "metrics", "diff", "--json", "main")

@@ -7,8 +7,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from fishdvc.errors import DatasetError
-from fishdvc.text import Tokenizer, load_tokenizer
 from fishdvc.text.prompt import generation_prompt, speech_prompt
+from fishdvc.text.tokenizer import Tokenizer, load_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from fishdvc.errors import CheckpointError
-from fishdvc.text import Tokenizer, load_tokenizer
-from fishdvc.text.tokenizer import MAX_SLICE_CHARACTERS
+from fishdvc.text.tokenizer import MAX_SLICE_CHARACTERS, Tokenizer, load_tokenizer
 
 
 @pytest.fixture(scope="module")

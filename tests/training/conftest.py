@@ -10,12 +10,13 @@ from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
 from fishdvc.dataset.collate import Batch, collate_sequences
-from fishdvc.dataset.semantic import tokenize_sentence, training_example
-from fishdvc.lora import add_adapter
-from fishdvc.model import load_dual_ar
-from fishdvc.text import load_tokenizer
+from fishdvc.dataset.examples import tokenize_sentence, training_example
+from fishdvc.lora.adapter import add_adapter
+from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.text.tokenizer import load_tokenizer
 from fishdvc.training.module import AdapterTraining
 from fishdvc.training.trainer import build_trainer
+from tests.sections import shipped
 
 MakeModule = Callable[..., AdapterTraining]
 MakeTrainer = Callable[..., Trainer]
@@ -28,7 +29,7 @@ def make_module(assets: Path) -> MakeModule:
         model = load_dual_ar(assets / "text2semantic")
         adapted = add_adapter(model, r=2, alpha=4, dropout=0.0)
         settings = {"learning_rate": 1e-3, "warmup_steps": 0, "weight_decay": 0.0, "seed": 0}
-        module = AdapterTraining(adapted, **{**settings, **changes})  # type: ignore[arg-type]
+        module = AdapterTraining(adapted, shipped("train_lora", **{**settings, **changes}))
         return module.train()
 
     return make
@@ -37,20 +38,11 @@ def make_module(assets: Path) -> MakeModule:
 @pytest.fixture
 def make_trainer() -> MakeTrainer:
     def make(*callbacks: Callback, **changes: object) -> Trainer:
-        settings = {
-            "max_steps": 4,
-            "val_every_steps": 2,
-            "accumulate_grad_batches": 1,
-            "gradient_clip_norm": 1.0,
-            "accelerator": "cpu",
-            "devices": 1,
-            "num_nodes": 1,
-            "strategy": "auto",
-            "process_group_backend": "auto",
-            "precision": "32-true",
-            "loggers": [],
-        }
-        return build_trainer(**{**settings, **changes}, callbacks=callbacks)  # type: ignore[arg-type]
+        steps = {"max_steps": 4, "val_every_steps": 2, "checkpoint_every_steps": 2}
+        steps |= {"precision": "32-true"}
+        params = shipped("train_lora", **{**steps, **changes})
+        machine = shipped("machine", accelerator="cpu", devices=1)
+        return build_trainer(params, machine, loggers=[], callbacks=callbacks)
 
     return make
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from fishdvc.lora import load_adapter
+from fishdvc.lora.adapter import load_adapter
 from fishdvc.lora.checkpoint_list import read_checkpoints
-from fishdvc.model import load_dual_ar
+from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.training.checkpoints import AdapterCheckpoints
 
 

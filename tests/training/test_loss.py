@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 import fishdvc.training.loss as loss_module
-from fishdvc.lora import add_adapter
-from fishdvc.model import DualAR, load_dual_ar
+from fishdvc.lora.adapter import add_adapter
+from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.model.dual_ar import DualAR
 from fishdvc.training.loss import dual_ar_loss
 
 
@@ -44,8 +45,8 @@ def test_the_loss_is_the_reference_s(
         result = dual_ar_loss(model, golden["inputs"], golden["labels"])
     pairs = {
         "loss": result.loss,
-        "base_loss": result.base_loss,
-        "semantic_loss": result.codebook_loss,
+        "base_loss": result.token_loss,
+        "semantic_loss": result.code_loss,
         "top_5_accuracy": result.top_5_accuracy,
     }
     for name, got in pairs.items():
@@ -107,7 +108,7 @@ def test_labels_without_a_frame_count_as_a_uniform_guess(model: DualAR) -> None:
     labels = torch.full((1, 9, 2), -100)
     labels[0, 1:, 1] = 0
     result = dual_ar_loss(model, inputs, labels)
-    assert result.codebook_loss.item() == pytest.approx(math.log(1024))
+    assert result.code_loss.item() == pytest.approx(math.log(1024))
     assert (result.num_tokens, result.num_codes, result.num_ranked_codes) == (0, 8, 0)
     result.loss.backward()
 

@@ -45,18 +45,18 @@ def test_the_validation_loss_weighs_every_label_the_same(
             result = dual_ar_loss(module.model, batch.inputs, batch.labels)
             losses.append(float(result.loss))
             parts = (
-                (result.base_loss, result.num_tokens),
-                (result.codebook_loss, result.num_codes),
+                (result.token_loss, result.num_tokens),
+                (result.code_loss, result.num_codes),
                 (result.top_5_accuracy, result.num_ranked_codes),
             )
             for i, (mean, count) in enumerate(parts):
                 sums[i] += float(mean) * int(count)
                 counts[i] += int(count)
-    base_loss, code_loss, top_5 = (sums / counts).tolist()
-    assert figures["val/base_loss"] == pytest.approx(base_loss, rel=1e-5)
+    token_loss, code_loss, top_5 = (sums / counts).tolist()
+    assert figures["val/token_loss"] == pytest.approx(token_loss, rel=1e-5)
     assert figures["val/code_loss"] == pytest.approx(code_loss, rel=1e-5)
     assert figures["val/top_5_accuracy"] == pytest.approx(top_5, rel=1e-5)
-    assert figures["val/loss"] == pytest.approx(base_loss + code_loss, rel=1e-5)
+    assert figures["val/loss"] == pytest.approx(token_loss + code_loss, rel=1e-5)
     # So the batches' sizes matter: the plain mean over batches is another number.
     assert abs(figures["val/loss"] - sum(losses) / len(losses)) > 1e-3
 
@@ -80,8 +80,8 @@ def test_every_figure_of_a_step_is_logged(
     trainer.fit(module, loader, loader)
     figures = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
     assert figures["train/loss"] == pytest.approx(expected.loss.item(), rel=1e-5)
-    assert figures["train/base_loss"] == pytest.approx(expected.base_loss.item(), rel=1e-5)
-    assert figures["train/code_loss"] == pytest.approx(expected.codebook_loss.item(), rel=1e-5)
+    assert figures["train/token_loss"] == pytest.approx(expected.token_loss.item(), rel=1e-5)
+    assert figures["train/code_loss"] == pytest.approx(expected.code_loss.item(), rel=1e-5)
     assert figures["train/top_5_accuracy"] == pytest.approx(expected.top_5_accuracy.item())
     assert figures["train/learning_rate"] == pytest.approx(5e-4)
     assert figures["train/grad_norm"] == pytest.approx(norm, rel=1e-3)

@@ -20,7 +20,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from fishdvc.files.published_base import PUBLISHED_REVISION
+from fishdvc.base.published import PUBLISHED_REVISION
 
 CODEC = "firefly-gan-vq-fsq-8x1024-21hz-generator.pth"
 LOOPBACK = ("127.0.0.1", "localhost")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
+from fishdvc.base.published import PUBLISHED_REVISION
 from fishdvc.errors import CheckpointError
-from fishdvc.files.published_base import PUBLISHED_REVISION
 from fishdvc.pipeline.fetch_base import fetch_base
 
 BASE = Path("data/base")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
+from fishdvc.base.published import PUBLISHED_REVISION
 from fishdvc.errors import CheckpointError
-from fishdvc.files.published_base import PUBLISHED_REVISION
 from fishdvc.pipeline.fetch_base import fetch_base
 
 REPOSITORY = "fishaudio/fish-speech-1.5"
@@ -224,7 +224,7 @@ def test_a_disk_that_fills_up_on_the_way(
         with Path("/dev/full").open("wb", buffering=0) as full:
             full.write(file.name.encode())
 
-    monkeypatch.setattr("fishdvc.files.hub.http_get", write_to_full_disk)
+    monkeypatch.setattr("fishdvc.base.hub.http_get", write_to_full_disk)
     message = "the disk is full; free space, and run it again: what has arrived is kept"
     assert refusal() == f"{REPOSITORY}/config.json: {message}"
     assert written == {"config.json": 1}

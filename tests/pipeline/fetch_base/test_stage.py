@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fishdvc.files.published_base import PUBLISHED_REVISION
+from fishdvc.base.published import PUBLISHED_REVISION
 
 COMMAND = [sys.executable, "-m", "stages.fetch_base", "--base", "data/base"]
 REPOSITORY = "fishaudio/fish-speech-1.5"

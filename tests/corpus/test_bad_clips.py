@@ -4,14 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from fishdvc.corpus.bad_clips import OnBadClip, fail_or_report
 from fishdvc.errors import DatasetError
-from fishdvc.files.problems import OnBadClip, settle_problems
 
 
 def settle(problems: list[str], on_bad_clip: OnBadClip, report: Path, num_good: int = 1) -> None:
-    settle_problems(
-        "normalize", problems, num_good=num_good, on_bad_clip=on_bad_clip, report=report
-    )
+    fail_or_report("normalize", problems, num_good=num_good, on_bad_clip=on_bad_clip, report=report)
 
 
 def test_fail_lists_the_first_20_and_counts_all(tmp_path: Path) -> None:

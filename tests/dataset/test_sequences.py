@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from fishdvc.dataset.packing import (
+from fishdvc.dataset.sequences import (
     draw_texts,
     pack_sentences,
     plan_batches,
@@ -20,11 +20,11 @@ def random_corpus(seed: int) -> tuple[list[int], list[int]]:
 @pytest.mark.parametrize("seed", range(20))
 def test_every_sentence_is_in_one_sequence_of_its_speaker(seed: int) -> None:
     num_tokens, speakers = random_corpus(seed)
-    packing = pack_sentences(num_tokens, speakers, max_length=100, seed=seed, epoch=seed % 3)
-    packed = [index for sequence in packing.sequences for index in sequence]
-    assert sorted([*packed, *packing.too_long]) == list(range(len(num_tokens)))
-    assert all(num_tokens[index] > 100 for index in packing.too_long)
-    for sequence in packing.sequences:
+    plan = pack_sentences(num_tokens, speakers, max_length=100, seed=seed, epoch=seed % 3)
+    packed = [index for sequence in plan.sequences for index in sequence]
+    assert sorted([*packed, *plan.too_long]) == list(range(len(num_tokens)))
+    assert all(num_tokens[index] > 100 for index in plan.too_long)
+    for sequence in plan.sequences:
         assert 0 < sum(num_tokens[index] for index in sequence) <= 100
         assert len({speakers[index] for index in sequence}) == 1
 
@@ -32,16 +32,16 @@ def test_every_sentence_is_in_one_sequence_of_its_speaker(seed: int) -> None:
 def test_a_sequence_closes_only_when_the_next_sentence_does_not_fit() -> None:
     num_tokens, speakers = random_corpus(3)
     speakers = [0] * len(speakers)
-    packing = pack_sentences(num_tokens, speakers, max_length=130, seed=0, epoch=0)
-    for sequence, following in zip(packing.sequences, packing.sequences[1:], strict=False):
+    plan = pack_sentences(num_tokens, speakers, max_length=130, seed=0, epoch=0)
+    for sequence, following in zip(plan.sequences, plan.sequences[1:], strict=False):
         assert sum(num_tokens[i] for i in sequence) + num_tokens[following[0]] > 130
 
 
-def test_packing_by_hand() -> None:
-    packing = pack_sentences([5, 5, 5, 11, 10], [1, 1, 1, 1, 7], max_length=10, seed=0, epoch=0)
-    assert sorted(map(len, packing.sequences)) == [1, 1, 2]
-    assert (4,) in packing.sequences
-    assert packing.too_long == (3,)
+def test_plan_by_hand() -> None:
+    plan = pack_sentences([5, 5, 5, 11, 10], [1, 1, 1, 1, 7], max_length=10, seed=0, epoch=0)
+    assert sorted(map(len, plan.sequences)) == [1, 1, 2]
+    assert (4,) in plan.sequences
+    assert plan.too_long == (3,)
     assert pack_sentences([], [], max_length=10, seed=0, epoch=0).sequences == ()
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from fishdvc.errors import DatasetError, list_problems
-from fishdvc.files.outputs import write_text
+from fishdvc.storage.atomic import write_text
 
 OnBadClip = Literal["fail", "skip"]
 
 
-def settle_problems(
+def fail_or_report(
     stage: str,
     problems: Sequence[str],
     *,

@@ -15,7 +15,7 @@ _PACKING, _BATCHES, _TEXTS = range(3)
 
 
 @dataclass(frozen=True)
-class Packing:
+class SequencePlan:
     """How sentences fill sequences.
 
     Attributes:
@@ -29,7 +29,7 @@ class Packing:
 
 def pack_sentences(
     num_tokens: Sequence[int], speakers: Sequence[int], *, max_length: int, seed: int, epoch: int
-) -> Packing:
+) -> SequencePlan:
     """Fill sequences with whole sentences of one speaker.
 
     A speaker's sentences are shuffled and put into a sequence one after another; the one that no
@@ -64,7 +64,7 @@ def pack_sentences(
             sequence.append(index)
             free -= num_tokens[index]
         sequences.append(tuple(sequence))
-    return Packing(sequences=tuple(sequences), too_long=tuple(too_long))
+    return SequencePlan(sequences=tuple(sequences), too_long=tuple(too_long))
 
 
 def plan_batches(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from fishdvc.corpus.clips import Clip, find_clips, read_transcript
 from fishdvc.errors import DatasetError
-from fishdvc.files.corpus import Clip, find_clips, read_transcript
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fishdvc.files.base_folder import codec_config_beside
+from fishdvc.base.folder import codec_config_beside
 
 
 def test_the_json_of_the_same_name_is_the_codec_s(tmp_path: Path) -> None:

@@ -3,11 +3,11 @@
 import types
 from pathlib import Path
 
-import pytest
-
 import fishdvc.files
+import pytest
 from fishdvc.files import cache as cache_module
-from fishdvc.files.cache import (
+
+from fishdvc.storage.cache import (
     CACHE_FOLDER,
     FileCache,
     code_hash,

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-
 from fishdvc.files import parallel
-from fishdvc.files.parallel import map_ahead, map_files, num_workers, progress
+
+from fishdvc.parallel import map_ahead, map_files, num_workers, progress
 
 
 def test_0_workers_are_one_for_each_core_that_may_be_used() -> None:

@@ -10,14 +10,14 @@ import torch
 import torchaudio.functional
 from torch import Tensor
 
-from fishdvc.codec import Codec
+from fishdvc.codec.codec import Codec
 from fishdvc.errors import ParamsError, list_problems
 from fishdvc.generation.generate import generate
 from fishdvc.generation.settings import MAX_PART_S, MAX_SEED, Sampling
-from fishdvc.model import DualAR
-from fishdvc.text import Tokenizer
+from fishdvc.model.dual_ar import DualAR
 from fishdvc.text.prompt import generation_prompt
 from fishdvc.text.split import split_text
+from fishdvc.text.tokenizer import Tokenizer
 
 MAX_PART_CHARACTERS = 200
 """The reference implementation's length of a part."""
@@ -65,7 +65,7 @@ class _Task:
     ended: bool = True
 
 
-class Speaker:
+class Synthesizer:
     """A model, the codec of its codes and the tokenizer of its texts."""
 
     def __init__(self, model: DualAR, codec: Codec, tokenizer: Tokenizer) -> None:

@@ -10,7 +10,6 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 
 CACHE_FOLDER = ".fishdvc_cache"
 
@@ -67,17 +66,11 @@ def content_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def code_hash(modules: Iterable[ModuleType]) -> str:
-    """SHA-256 of modules' source: a result is stale once the code that made it has changed.
-
-    Of a package, all modules in its folder count.
-    """
+def code_hash(files: Iterable[Path]) -> str:
+    """SHA-256 of source files, because a result is stale once its code has changed."""
     digest = hashlib.sha256()
-    for module in modules:
-        source = Path(str(module.__file__))
-        files = sorted(source.parent.glob("*.py")) if source.name == "__init__.py" else [source]
-        for file in files:
-            digest.update(file.read_bytes())
+    for file in files:
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fishdvc.files.outputs import fresh_folder, whole_file, write_metrics, write_text
+from fishdvc.storage.atomic import atomic_file, atomic_folder, write_metrics, write_text
 
 
 def tree(folder: Path) -> set[str]:
@@ -17,7 +17,7 @@ def test_a_block_that_succeeds_replaces_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "old").touch()
-    with fresh_folder(folder) as partial:
+    with atomic_folder(folder) as partial:
         assert tree(partial) == set()
         (partial / "new").touch()
         assert tree(folder) == {"old"}
@@ -25,7 +25,7 @@ def test_a_block_that_succeeds_replaces_the_folder(tmp_path: Path) -> None:
 
 
 def test_folders_above_are_made(tmp_path: Path) -> None:
-    with fresh_folder(tmp_path / "a/b/out"):
+    with atomic_folder(tmp_path / "a/b/out"):
         pass
     assert tree(tmp_path) == {"a", "a/b", "a/b/out"}
 
@@ -40,7 +40,7 @@ def test_a_block_that_fails_leaves_everything_as_it_was(
         folder.mkdir()
         (folder / "old").touch()
     before = tree(tmp_path)
-    with pytest.raises(error), fresh_folder(folder) as partial:  # noqa: PT012
+    with pytest.raises(error), atomic_folder(folder) as partial:  # noqa: PT012
         (partial / "new").touch()
         raise error
     assert tree(tmp_path) == before
@@ -49,7 +49,7 @@ def test_a_block_that_fails_leaves_everything_as_it_was(
 def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / ".out.partial").mkdir()
     (tmp_path / ".out.partial/half").touch()
-    with fresh_folder(tmp_path / "out") as partial:
+    with atomic_folder(tmp_path / "out") as partial:
         (partial / "new").touch()
     assert tree(tmp_path) == {"out", "out/new"}
 
@@ -84,14 +84,14 @@ def test_a_file_is_replaced_whole_or_left_alone(error: type[BaseException], tmp_
     path.write_text("old")
 
     def fail() -> None:
-        with whole_file(path) as partial:
+        with atomic_file(path) as partial:
             partial.write_text("half")
             raise error
 
     with pytest.raises(error):
         fail()
     assert path.read_text() == "old"
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text("new")
     assert path.read_text() == "new"
     assert tree(tmp_path) == {"out.txt"}

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from fishdvc.dataset import read_shard
-from fishdvc.dataset.semantic import tokenize_sentence, training_example
-from fishdvc.text import Tokenizer, load_tokenizer
+from fishdvc.dataset.examples import tokenize_sentence, training_example
+from fishdvc.dataset.shards import read_shard
+from fishdvc.text.tokenizer import Tokenizer, load_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fishdvc.errors import CheckpointError
-from fishdvc.files.cache import content_hash
+from fishdvc.storage.cache import content_hash
 
 
 @dataclass(frozen=True, kw_only=True)

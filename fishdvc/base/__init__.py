@@ -1,0 +1,1 @@
+"""The base model's folder: its files, and their download from a hub."""

@@ -1,0 +1,1 @@
+"""The clips of a dataset folder, and the report of bad ones."""

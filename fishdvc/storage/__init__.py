@@ -1,0 +1,1 @@
+"""Atomic writes, and a cache of single files."""

@@ -1,0 +1,33 @@
+"""Every section of params.yaml, and the shipped values with changes."""
+
+from typing import Any
+
+from fishdvc.machine import MachineParams
+from fishdvc.params import read_params
+from fishdvc.pipeline.build_protos import BuildProtosParams
+from fishdvc.pipeline.extract_vq import ExtractVqParams
+from fishdvc.pipeline.merge import MergeParams
+from fishdvc.pipeline.normalize import NormalizeParams
+from fishdvc.pipeline.shared_params import BaseParams, DatasetParams
+from fishdvc.training.params import LoraParams, TrainLoraParams
+from fishdvc.validation import Checked
+from tests.small_project import TOP
+
+SECTIONS: dict[str, type[Checked]] = {
+    "dataset": DatasetParams,
+    "base": BaseParams,
+    "normalize": NormalizeParams,
+    "extract_vq": ExtractVqParams,
+    "build_protos": BuildProtosParams,
+    "lora": LoraParams,
+    "train_lora": TrainLoraParams,
+    "merge": MergeParams,
+    "machine": MachineParams,
+}
+
+
+def shipped(name: str, **changes: Any) -> Any:
+    """A section of the shipped params.yaml with changes: ``shipped("lora", r=2)``."""
+    cls = SECTIONS[name]
+    section = read_params(TOP / "params.yaml", name, cls)
+    return cls.model_validate({**section.model_dump(), **changes})
