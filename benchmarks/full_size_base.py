@@ -8,7 +8,6 @@ import argparse
 import base64
 import itertools
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -40,7 +39,8 @@ def make_base(folder: Path) -> None:
         for key, value in model.state_dict().items()
     }
     torch.save(weights, folder / "model.pth")
-    (folder / "config.json").write_text(json.dumps({"model_type": "dual_ar", **asdict(FULL_SIZE)}))
+    config = {"model_type": "dual_ar", **FULL_SIZE.model_dump()}
+    (folder / "config.json").write_text(json.dumps(config))
     tokens = itertools.islice(
         (bytes(t) for n in (1, 2, 3) for t in itertools.product(range(256), repeat=n)), NUM_RANKS
     )

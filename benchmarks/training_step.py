@@ -9,7 +9,6 @@ import argparse
 import json
 import resource
 import time
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -41,7 +40,7 @@ NUM_FRAMES = (30, 45, 60, 120)
 
 
 def build_model(num_layers: int) -> DualAR:
-    config = replace(FULL_SIZE, n_layer=num_layers)
+    config = FULL_SIZE.model_copy(update={"n_layer": num_layers})
     model = DualAR(config, semantic_begin_id=SEMANTIC_BEGIN_ID, num_semantic_tokens=1024)
     for parameter in model.parameters():
         if parameter.ndim > 1:
