@@ -110,15 +110,15 @@ def _merge_weight(weight: Tensor, module: ModuleAdapter, scale: float) -> Tensor
     slices = [
         slice(start, start + _ROWS_PER_SLICE) for start in range(0, len(weight), _ROWS_PER_SLICE)
     ]
-    factor = torch.ones(1, 1)
+    factor: Tensor | float = 1.0
     if module.magnitude is not None and module.is_embedding:
         squares = torch.stack([merged_rows(rows).square().sum(0) for rows in slices])
-        factor = (module.magnitude.float() / squares.sum(0).sqrt()).unsqueeze(0)
-    elif module.magnitude is not None:
-        norms = torch.cat([torch.linalg.norm(merged_rows(rows), dim=1) for rows in slices])
-        factor = (module.magnitude.float() / norms).unsqueeze(1)
-    factor = factor.expand(len(weight), -1)
+        factor = module.magnitude.float() / squares.sum(0).sqrt()
     merged = torch.empty_like(weight)
     for rows in slices:
-        merged[rows] = factor[rows] * merged_rows(rows)
+        values = merged_rows(rows)
+        if module.magnitude is not None and not module.is_embedding:
+            norms = torch.linalg.norm(values, dim=1)
+            factor = (module.magnitude[rows].float() / norms).unsqueeze(1)
+        merged[rows] = factor * values
     return merged

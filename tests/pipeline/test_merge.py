@@ -1,4 +1,4 @@
-"""merge: the adapter that was asked for, in a folder that loads, or nothing at all."""
+"""Stage merge writes a complete model folder with the chosen adapter, or nothing."""
 
 import json
 import shutil
@@ -12,11 +12,12 @@ from torch import Tensor
 
 import fishdvc.pipeline.merge as stage
 from fishdvc.codec.checkpoint import load_codec
-from fishdvc.errors import CheckpointError
-from fishdvc.lora.adapter import add_adapter, save_adapter
+from fishdvc.errors import CheckpointError, ParamsError
+from fishdvc.lora.adapter import add_adapter, load_adapter, save_adapter
 from fishdvc.lora.checkpoint_list import Checkpoint, write_checkpoints
 from fishdvc.model.checkpoint import load_dual_ar, load_weights
 from fishdvc.pipeline.merge import merge
+from fishdvc.pipeline.shared_params import EXTERNAL
 from fishdvc.storage.cache import content_hash
 from fishdvc.text.tokenizer import load_tokenizer
 
@@ -25,7 +26,7 @@ MERGED = Path("merged")
 
 
 def add_adapters(base: Path, folder: Path, *, zero: bool = False, **lora: Any) -> None:
-    """Write adapters of steps 10, 20 and 30, each different, and their list."""
+    """Write different adapters of steps 10, 20 and 30 and their list."""
     torch.manual_seed(0)
     adapted = add_adapter(load_dual_ar(base), **{"r": 4, "alpha": 8, "dropout": 0.0, **lora})
     entries = []
@@ -65,10 +66,10 @@ def run(shipped: Any, base_folder: Path, adapters: Path) -> Any:
 
 
 def converted(base: Path, folder: Path, dtype: torch.dtype) -> tuple[Path, dict[str, Tensor]]:
-    """Copy a base with its weights in another type."""
+    """Copy a base and convert its weights to another type."""
     shutil.copytree(base, folder)
     weights = {key: t.to(dtype) for key, t in load_weights(base / "model.pth").items()}
-    # Which adding 0 would turn into 0.
+    # Adding 0 would change -0.0 to 0.0.
     weights["output.weight"] = weights["output.weight"].clone()
     weights["output.weight"][0, 0] = -0.0
     torch.save(weights, folder / "model.pth")
@@ -77,8 +78,7 @@ def converted(base: Path, folder: Path, dtype: torch.dtype) -> tuple[Path, dict[
 
 def logits(model: Any) -> Tensor:
     torch.manual_seed(1)
-    inputs = torch.randint(1, 1000, (1, 9, 7))
-    output = model(inputs, torch.zeros(1, 7, dtype=torch.bool))
+    output = model(torch.randint(1, 1000, (1, 9, 7)))
     return torch.cat([output.token_logits.flatten(), output.codebook_logits.flatten()])
 
 
@@ -92,14 +92,12 @@ def logits(model: Any) -> Tensor:
         ("step_000000010", 0.0, 10),
     ],
 )
-def test_the_choice_is_merged_and_computes_what_base_and_adapter_compute(
+def test_the_merged_model_computes_the_same_as_the_base_with_the_chosen_adapter(
     choice: str, tolerance: float, step: int, run: Any, base_folder: Path, adapters: Path
 ) -> None:
-    from fishdvc.lora.adapter import load_adapter
-
     summary = run(checkpoint=choice, tolerance=tolerance)
     assert summary.startswith(f"merge: step_{step:09d} into ")
-    adapted = load_adapter(load_dual_ar(base_folder), adapters / f"step_{step:09d}").eval()
+    adapted = load_adapter(load_dual_ar(base_folder), adapters / f"step_{step:09d}")
     merged = load_dual_ar(MERGED)
     with torch.inference_mode():
         torch.testing.assert_close(logits(merged), logits(adapted), rtol=1e-4, atol=1e-4)
@@ -108,7 +106,7 @@ def test_the_choice_is_merged_and_computes_what_base_and_adapter_compute(
     assert figures == {"merged_step": step, "merged_val_loss": LOSSES[step]}
 
 
-def test_the_folder_is_a_whole_base(run: Any, base_folder: Path) -> None:
+def test_the_folder_has_all_files_of_a_base(run: Any, base_folder: Path) -> None:
     run()
     assert {p.name for p in MERGED.iterdir()} == {p.name for p in base_folder.iterdir()}
     for path in base_folder.iterdir():
@@ -124,7 +122,7 @@ def test_the_folder_is_a_whole_base(run: Any, base_folder: Path) -> None:
     load_codec(next(MERGED.glob("firefly*.pth")), next(MERGED.glob("firefly*.json")))
 
 
-def test_safetensors_hold_the_same_weights(run: Any) -> None:
+def test_safetensors_contain_the_same_weights(run: Any) -> None:
     run(safetensors=True)
     expected = load_weights(MERGED / "model.pth")
     found = load_file(MERGED / "model.safetensors")
@@ -134,7 +132,7 @@ def test_safetensors_hold_the_same_weights(run: Any) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("use_dora", [False, True])
-def test_a_zero_adapter_gives_back_the_base_bit_for_bit(
+def test_a_zero_adapter_gives_the_base_bit_for_bit(
     dtype: torch.dtype, use_dora: bool, run: Any, base_folder: Path, work: Path
 ) -> None:
     base, weights = converted(base_folder, work / "base", dtype)
@@ -143,14 +141,14 @@ def test_a_zero_adapter_gives_back_the_base_bit_for_bit(
     merged = load_weights(MERGED / "model.pth")
     for key, tensor in weights.items():
         if use_dora:
-            # DoRA divides by norms that it multiplied with: the last bit may differ.
+            # DoRA multiplies by norms and divides by them, so the last bit may differ.
             torch.testing.assert_close(merged[key], tensor)
         else:
             assert torch.equal(merged[key].view(torch.uint8), tensor.view(torch.uint8))
             assert merged[key].dtype == dtype
 
 
-def test_a_bfloat16_base_stays_one(run: Any, base_folder: Path, work: Path) -> None:
+def test_a_bfloat16_base_stays_bfloat16(run: Any, base_folder: Path, work: Path) -> None:
     base, weights = converted(base_folder, work / "base", torch.bfloat16)
     run(base=base)
     merged = load_weights(MERGED / "model.pth")
@@ -158,8 +156,11 @@ def test_a_bfloat16_base_stays_one(run: Any, base_folder: Path, work: Path) -> N
     assert not torch.equal(merged["output.weight"], weights["output.weight"])
 
 
-def test_a_reference_checkpoint_is_merged_as_the_reference_does(run: Any, assets: Path) -> None:
-    checkpoint = assets / "text2semantic/reference_lora_step_000000010.ckpt"
+def test_merging_a_reference_checkpoint_equals_the_reference(run: Any, assets: Path) -> None:
+    name = "reference_lora_step_000000010.ckpt"
+    checkpoint = EXTERNAL / "merge" / name
+    checkpoint.parent.mkdir(parents=True)
+    shutil.copyfile(assets / "text2semantic" / name, checkpoint)
     summary = run(checkpoint=str(checkpoint), reference_alpha=8.0, lora=Path("none"))
     assert summary.startswith(f"merge: {checkpoint.name} into ")
     merged = load_weights(MERGED / "model.pth")
@@ -173,28 +174,23 @@ def test_a_reference_checkpoint_is_merged_as_the_reference_does(run: Any, assets
     [
         ({"checkpoint": "step_40"}, r"no 'step_40'; choose last, .*step_000000010, step_000000020"),
         ({"checkpoint": "best"}, "no 'best'; choose last, best_val_loss"),
-        ({"checkpoint": "no.ckpt"}, r"no\.ckpt: a checkpoint saved by torch\.save expected"),
-        (
-            {"lora": Path("none")},
-            r"none/checkpoints\.json: not readable as .* run train_lora again",
-        ),
+        ({"checkpoint": "no.ckpt"}, r"merge\.checkpoint: no\.ckpt is not in data/external/merge"),
+        ({"checkpoint": "data/external/merge/no.ckpt"}, r"no\.ckpt: no such file"),
+        ({"lora": Path("none")}, r"none/checkpoints\.json: expected .* run train_lora again"),
     ],
 )
-def test_what_is_not_there_is_named(changes: dict[str, Any], message: str, run: Any) -> None:
-    with pytest.raises(CheckpointError, match=message):
+def test_a_missing_adapter_is_an_error(changes: dict[str, Any], message: str, run: Any) -> None:
+    with pytest.raises((CheckpointError, ParamsError), match=message):
         run(**changes)
     assert not MERGED.exists()
     assert not Path("metrics.json").exists()
 
 
-def test_a_damaged_adapter_is_named(run: Any, adapters: Path, work: Path) -> None:
+def test_a_damaged_adapter_is_an_error(run: Any, adapters: Path, work: Path) -> None:
     shutil.copytree(adapters, work / "lora")
     path = work / "lora/step_000000030/adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors"):
-        run(lora=work / "lora", checkpoint="last")
-    path.unlink()
-    with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"cannot read .*adapter_model\.safetensors"):
         run(lora=work / "lora", checkpoint="last")
     assert not MERGED.exists()
 
@@ -213,7 +209,7 @@ def test_an_adapter_of_another_base_is_refused(run: Any, adapters: Path, work: P
     assert not MERGED.exists()
 
 
-def test_every_missing_file_of_the_base_is_named(run: Any, base_folder: Path, work: Path) -> None:
+def test_all_missing_files_of_the_base_are_listed(run: Any, base_folder: Path, work: Path) -> None:
     base = shutil.copytree(base_folder, work / "base")
     (base / "tokenizer.tiktoken").unlink()
     next(base.glob("firefly*.pth")).unlink()
@@ -222,24 +218,27 @@ def test_every_missing_file_of_the_base_is_named(run: Any, base_folder: Path, wo
     assert not MERGED.exists()
 
 
-@pytest.mark.parametrize("spoiled", ["output.weight", "layers.1.feed_forward.w2.weight"])
-def test_a_result_that_fails_its_check_is_not_written(
-    spoiled: str, run: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("changed", ["output.weight", "layers.1.feed_forward.w2.weight"])
+@pytest.mark.parametrize("check", ["weights", "logits"])
+def test_a_model_that_fails_a_check_is_not_written(
+    changed: str, check: str, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(checkpoint="last")
     before = content_hash(MERGED / "model.pth")
-    right = stage.merge_adapter
+    correct = stage.merge_adapter
 
     def wrong(*args: Any) -> dict[str, Tensor]:
-        weights = right(*args)
-        weights[spoiled] = weights[spoiled] * 1.01
+        weights = correct(*args)
+        weights[changed] = weights[changed] * 1.01
         return weights
 
     monkeypatch.setattr(stage, "merge_adapter", wrong)
-    with pytest.raises(
-        CheckpointError, match=rf"not the base with the adapter.*\n  {spoiled}: off by"
-    ):
+    message = rf"not the base with the adapter.*\n  {changed}: the error is"
+    if check == "logits":
+        monkeypatch.setattr(stage, "check_merged", lambda *_: None)
+        message = "expected the logits of the base with the adapter"
+    with pytest.raises(CheckpointError, match=message):
         run(checkpoint="step_000000010")
     assert content_hash(MERGED / "model.pth") == before
     assert json.loads(Path("metrics.json").read_text())["merged_step"] == 30
-    assert [path.name for path in Path().glob(".merged*")] == []
+    assert list(Path().glob(".merged*")) == []
