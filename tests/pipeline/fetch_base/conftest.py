@@ -21,13 +21,17 @@ from fishdvc.base.published import PUBLISHED_REVISION, PublishedFile
 CODEC = "firefly-gan-vq-fsq-8x1024-21hz-generator.pth"
 
 
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 @dataclass
 class Hub:
     """Contents and behaviour of the server.
 
     Attributes:
         files: Contents by name. A ``.pth`` is redirected to another host, as large files are.
-        commit: The only commit, to which the branch "main" points.
+        commit: The only commit. The branch "main" points to it.
         prefix: Path of the hub on the server.
         token: Token that a client must send to read files.
         status: Answer every request with this status and a web page.
@@ -44,10 +48,6 @@ class Hub:
     cuts: dict[str, list[int]] = field(default_factory=dict)
     requests: list[tuple[str, str, str | None, str | None]] = field(default_factory=list)
     port: int = 0
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}{self.prefix}"
 
     def ranges(self, name: str) -> list[str | None]:
         """Ranges of the requests for a file's bytes, after the redirect."""
@@ -91,20 +91,15 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, json.dumps(tree).encode())
         if hub.token and token != f"Bearer {hub.token}":
             return self.answer(401, **{"X-Error-Code": "GatedRepo"})
-        return self.resolve(name)
-
-    def resolve(self, name: str) -> None:
-        sha256 = hashlib.sha256(self.hub.files[name]).hexdigest()
-        headers = {"X-Repo-Commit": self.hub.commit, "ETag": f'"{sha256}"'}
+        headers = {"X-Repo-Commit": hub.commit, "ETag": f'"{sha256(hub.files[name])}"'}
         if not name.endswith(".pth"):
             return self.send_file(name, **headers)
-        xet = f"{self.hub.endpoint}/xet-read-token"
         headers |= {
-            "Location": f"http://localhost:{self.hub.port}/cdn/{name}",
-            "X-Linked-Size": str(len(self.hub.files[name])),
-            "X-Linked-ETag": headers.pop("ETag"),
-            "X-Xet-Hash": sha256,
-            "Link": f'<{xet}>; rel="xet-auth"',
+            "Location": f"http://localhost:{hub.port}/cdn/{name}",
+            "X-Linked-Size": str(len(hub.files[name])),
+            "X-Linked-ETag": headers["ETag"],
+            "X-Xet-Hash": sha256(hub.files[name]),
+            "Link": f'<http://127.0.0.1:{hub.port}/xet-read-token>; rel="xet-auth"',
         }
         return self.answer(302, **headers)
 
@@ -112,9 +107,8 @@ class Handler(BaseHTTPRequestHandler):
         start = int((self.headers["Range"] or "bytes=0-")[6:-1])
         body = self.hub.files[name][start:]
         headers["Content-Length"] = str(len(body))
-        cuts = self.hub.cuts.get(name)
-        if self.command == "GET" and cuts:
-            body = body[: cuts.pop(0)]
+        if self.command == "GET" and self.hub.cuts.get(name):
+            body = body[: self.hub.cuts[name].pop(0)]
             self.close_connection = True
         self.answer(206 if start else 200, body, **headers)
 
@@ -149,29 +143,27 @@ def set_endpoint(work: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 @pytest.fixture
 def hub(set_endpoint: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The client's hub. Its base is the published one; no hash of the tokenizer is known."""
-    pattern = bytes(range(251))
     files = {
         "config.json": b"{}",
-        "model.pth": pattern * 1000,
+        "model.pth": bytes(range(251)) * 1000,
         "tokenizer.tiktoken": b"YQ== 0\n",
         "special_tokens.json": b'{"<|pad|>": 1}',
-        CODEC: pattern * 100,
+        CODEC: bytes(range(251)) * 100,
         "model.safetensors": b"Not needed.",
     }
-    sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     known = {
-        name: PublishedFile(num_bytes=len(files[name]), sha256=sha256[name])
+        name: PublishedFile(num_bytes=len(files[name]), sha256=sha256(files[name]))
         for name in ("config.json", "model.pth", CODEC)
     }
     known["tokenizer.tiktoken"] = PublishedFile(num_bytes=7)
-    reconstructed = ("0" * 64, sha256["special_tokens.json"])
+    reconstructed = ("0" * 64, sha256(files["special_tokens.json"]))
     known["special_tokens.json"] = PublishedFile(num_bytes=14, reconstructed_sha256=reconstructed)
     monkeypatch.setattr(published, "PUBLISHED_FILES", known)
 
     hub = Hub(files)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("HubHandler", (Handler,), {"hub": hub}))
     hub.port = server.server_port
-    set_endpoint(hub.endpoint)
+    set_endpoint(f"http://127.0.0.1:{hub.port}")
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield hub

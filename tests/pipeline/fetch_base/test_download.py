@@ -2,14 +2,11 @@
 
 import errno
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from huggingface_hub import constants
 
 from fishdvc.base.published import PUBLISHED_REVISION
@@ -104,27 +101,16 @@ def test_complete_files_are_kept_when_a_connection_is_lost(fetch: Any, fail: Any
     assert not hub.ranges("config.json")
 
 
-def test_the_environment_sets_mirror_token_and_cache(hub: Any, top: Path, work: Path) -> None:
-    hub.prefix, hub.token, hub.commit = "/some/path", "hf_secret", "b" * 40
-    section = {"source": REPOSITORY, "revision": "main", "codec_checkpoint": CODEC}
-    params = yaml.safe_load((top / "params.yaml").read_text())
-    Path("params.yaml").write_text(yaml.safe_dump({**params, "base": section}))
-    environment = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_secret", "HF_HOME": str(work / "h")}
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.fetch_base", "--base", "data/base"],
-        env={**os.environ, **environment, "PYTHONPATH": str(top)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"fetch_base: {REPOSITORY}, 0.3 MB, ")
+def test_a_mirror_below_a_path_gets_the_token_and_other_hosts_do_not(
+    fetch: Any, hub: Any, set_endpoint: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.prefix, hub.token = "/some/path", "hf_secret"
+    set_endpoint(f"http://127.0.0.1:{hub.port}/some/path")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    fetch(revision="main")
     assert contents(BASE) == needed(hub)
-    assert list(Path("h/hub").glob(f"models--*/snapshots/{'b' * 40}/model.pth"))
-    to_other_hosts = [request for request in hub.requests if request[1].startswith("/cdn/")]
-    assert len(to_other_hosts) == 2
-    assert {request[3] for request in to_other_hosts} == {None}
+    tokens = {path.split("/")[1]: token for _, path, _, token in hub.requests}
+    assert tokens == {"some": "Bearer hf_secret", "cdn": None}
 
 
 def test_an_own_codec_replaces_the_repository_s(fetch: Any, hub: Any) -> None:
@@ -184,7 +170,7 @@ def test_a_refused_download_says_what_to_do(
 ) -> None:
     vars(hub).update(behaviour)
     assert fail(**changes) == message.format(
-        repository=REPOSITORY, commit=PUBLISHED_REVISION, hub=hub.endpoint
+        repository=REPOSITORY, commit=PUBLISHED_REVISION, hub=f"http://127.0.0.1:{hub.port}"
     )
 
 
