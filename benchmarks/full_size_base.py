@@ -29,7 +29,7 @@ NUM_RANKS = 100_000
 
 
 def make_base(folder: Path) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     torch.manual_seed(0)
     with torch.device("meta"):
         model = DualAR(FULL_SIZE, semantic_begin_id=SEMANTIC_BEGIN_ID, num_semantic_tokens=1024)

@@ -57,10 +57,11 @@ def external_path(value: str, *, stage: str, param: str) -> Path:
     folder, path = EXTERNAL / stage, Path(value)
     # Lexical, because a link in the folder may point anywhere.
     if not Path(os.path.abspath(path)).is_relative_to(folder.absolute()):  # noqa: PTH100
-        inside = folder / path.name
+        # A base is large, and DVC follows links to files. An adapter in data/lora must be copied.
+        copy = f"cp -rs {path.absolute()}" if stage == "fetch_base" else f"cp -r {value}"
         raise ParamsError(
             f"{param}: {value} is not in {folder}, where DVC tracks it; copy it: "
-            f"cp -r {value} {folder}/, then set {param}: {inside}"
+            f"{copy} {folder}/, then set {param}: {folder / path.name}"
         )
     if not path.exists():
         raise ParamsError(f"{param}: {value}: no such file or folder")
