@@ -1,4 +1,4 @@
-"""A small codec with the reference implementation's numbers, shared by the codec's tests."""
+"""Small codecs, and tensors computed by the reference implementation."""
 
 from pathlib import Path
 

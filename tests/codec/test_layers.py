@@ -18,7 +18,7 @@ def test_a_causal_convolution_sums_the_past() -> None:
     torch.testing.assert_close(conv(x), torch.tensor([[[1.0, 11.0, 111.0, 1110.0]]]))
 
 
-def test_a_strided_convolution_fills_its_last_frame_with_zeros() -> None:
+def test_a_strided_convolution_pads_its_last_frame_with_zeros() -> None:
     conv = CausalConv1d(1, 1, 2, stride=2)
     nn.init.ones_(conv.conv.weight)
     nn.init.zeros_(conv.conv.bias)
