@@ -5,8 +5,6 @@ import torchaudio.functional as audio_functional
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fishdvc.errors import AudioError
-
 MAGNITUDE_FLOOR = 1e-6
 """Added to the power before the square root, whose gradient is infinite at silence."""
 
@@ -61,20 +59,12 @@ class LogMelSpectrogram(nn.Module):
         """Compute the spectrogram; differentiable.
 
         Args:
-            audio: Waveforms ``(batch, samples)`` of the same length. Padding would change the last
-                frames.
+            audio: Waveforms ``(batch, samples)`` of the same length, at least ``min_num_samples``.
+                Padding would change the last frames.
 
         Returns:
             Log-mel magnitudes ``(batch, num_mels, samples // hop_length)``, at least ``log(1e-5)``.
-
-        Raises:
-            AudioError: There are fewer than ``min_num_samples`` samples.
         """
-        if audio.shape[-1] < self.min_num_samples:
-            raise AudioError(
-                f"mel spectrogram: expected at least {self.min_num_samples} samples, "
-                f"got {audio.shape[-1]}; remove the clip"
-            )
         padding = self.n_fft - self.hop_length
         padded = functional.pad(audio, (padding // 2, (padding + 1) // 2), mode="reflect")
         spectrum = torch.stft(

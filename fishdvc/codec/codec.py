@@ -160,13 +160,13 @@ class Codec(nn.Module):
         return audio, num_samples.to(self.device)
 
     def _check_audio(self, audio: Tensor, num_samples: Tensor) -> None:
-        if audio.ndim != 2 or len(audio) == 0 or num_samples.shape != audio.shape[:1]:
+        fits = audio.ndim == 2 and len(audio) > 0 and num_samples.shape == audio.shape[:1]
+        if not (fits and audio.is_floating_point()):
             raise AudioError(
-                "audio, num_samples: expected at least one clip, (batch, samples) and (batch,), "
-                f"got {tuple(audio.shape)} and {tuple(num_samples.shape)}"
+                "audio, num_samples: expected floating point (batch, samples) and (batch,) of at "
+                f"least one clip, got {audio.dtype} {tuple(audio.shape)} and "
+                f"{tuple(num_samples.shape)}"
             )
-        if not audio.is_floating_point():
-            raise AudioError(f"audio: expected floating point samples in -1..1, got {audio.dtype}")
         problems = []
         for i, length in enumerate(num_samples.tolist()):
             if not self.min_num_samples <= length <= audio.shape[1]:
@@ -183,13 +183,12 @@ class Codec(nn.Module):
 
     def _check_codes(self, codes: Tensor, num_frames: Tensor) -> None:
         shape = (len(codes), self.config.num_codebooks, codes.shape[-1])
-        if codes.shape != shape or num_frames.shape != shape[:1]:
+        fits = codes.shape == shape and num_frames.shape == shape[:1]
+        if not fits or codes.is_floating_point():
             raise DatasetError(
-                f"codes, num_frames: expected (batch, {self.config.num_codebooks}, frames) and "
-                f"(batch,), got {tuple(codes.shape)} and {tuple(num_frames.shape)}"
+                f"codes, num_frames: expected integers (batch, {shape[1]}, frames) and (batch,), "
+                f"got {codes.dtype} {tuple(codes.shape)} and {tuple(num_frames.shape)}"
             )
-        if codes.is_floating_point():
-            raise DatasetError(f"codes: expected integers, got {codes.dtype}")
         problems = []
         for i, frames in enumerate(num_frames.tolist()):
             if not 0 <= frames <= codes.shape[-1]:

@@ -5,7 +5,6 @@ import torch
 from safetensors.torch import load_file
 
 from fishdvc.audio.mel import LogMelSpectrogram
-from fishdvc.errors import AudioError
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +37,10 @@ def test_the_number_of_frames_is_the_number_of_whole_hops(
     assert log_mel(torch.zeros(1, num_samples)).shape[-1] == num_samples // hop_length
 
 
-def test_clips_below_the_minimum_length_are_rejected(log_mel: LogMelSpectrogram) -> None:
+def test_the_minimum_length_is_the_shortest_that_works(log_mel: LogMelSpectrogram) -> None:
     assert log_mel.min_num_samples == 769
     assert log_mel(torch.zeros(1, 769)).shape == (1, 160, 1)
-    with pytest.raises(AudioError, match="expected at least 769 samples, got 768"):
+    with pytest.raises(RuntimeError):
         log_mel(torch.zeros(1, 768))
 
 
