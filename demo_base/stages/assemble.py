@@ -26,7 +26,7 @@ def main() -> None:
     args = parser.parse_args()
     out: Path = args.checkpoint
     out.mkdir(parents=True, exist_ok=True)
-    codec_config = CodecConfig.read(args.codec_config).model_dump()
+    codec_config = CodecConfig.read(args.codec_config).to_dict()
     model_config = json.loads(args.model_config.read_text())
     (out / f"{CODEC_NAME}.json").write_text(json.dumps(codec_config, indent=1) + "\n")
     (out / "config.json").write_text(json.dumps(model_config, indent=4, sort_keys=True))
