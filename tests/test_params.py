@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from fishdvc.errors import ParamsError
 from fishdvc.params import load_yaml, read_params
 from fishdvc.validation import Checked, Items, parse
-from tests.sections import SECTIONS
+from tests.sections import SECTIONS, shipped
 
 
 class Inner(Checked):
@@ -185,6 +185,12 @@ def test_the_shipped_params_fit_every_section(top: Path) -> None:
     for section, cls in SECTIONS.items():
         read_params(top / "params.yaml", section, cls)
     assert load_yaml(top / "params.yaml").keys() == SECTIONS.keys()
+
+
+def test_each_checkpoint_must_have_a_validation_loss() -> None:
+    params = shipped("train_lora", val_every_steps=2, checkpoint_every_steps=3)
+    with pytest.raises(ParamsError, match=r"must be a multiple of val_every_steps \(2\), got 3"):
+        parse(params.model_dump(), type(params), where="here", error=ParamsError)
 
 
 @pytest.mark.parametrize("cls", SECTIONS.values())
