@@ -1,4 +1,4 @@
-"""Write speech in formats that people listen to. Starts without torch."""
+"""Write speech in common audio formats."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _FORMATS = {
 
 
 def writable_suffixes() -> list[str]:
-    """List the suffixes that can be written; whether .mp3 is one depends on libsndfile."""
+    """List the suffixes that can be written. Not every libsndfile can write .mp3."""
     return [
         suffix
         for suffix, (container, subtype) in _FORMATS.items()
@@ -23,15 +23,15 @@ def writable_suffixes() -> list[str]:
 
 
 def write_for_listening(path: Path, waveform: Waveform, *, suffix: str) -> None:
-    """Write a waveform with 16 bits; samples beyond full scale are clipped.
+    """Write a waveform with 16 bits per sample. Samples beyond full scale are clipped.
 
     Args:
-        path: Where to write; its own suffix says nothing.
-        waveform: What to write.
-        suffix: One of ``writable_suffixes``: the format.
+        path: The file. Its suffix does not select the format.
+        waveform: The speech.
+        suffix: The format, one of ``writable_suffixes``.
 
     Raises:
-        soundfile.SoundFileError: It cannot be written, as on a full disk.
+        soundfile.SoundFileError: The file cannot be written, for example because the disk is full.
     """
     container, subtype = _FORMATS[suffix]
     soundfile.write(

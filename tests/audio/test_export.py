@@ -1,5 +1,3 @@
-"""Speech for listeners: every suffix gives its format, at the codec's rate."""
-
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,9 @@ FORMATS = {".wav": "WAV", ".flac": "FLAC", ".mp3": "MP3"}
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100])
 @pytest.mark.parametrize("suffix", writable_suffixes())
-def test_what_is_written_is_read_back(suffix: str, rate_hz: int, tmp_path: Path) -> None:
+def test_a_written_file_has_its_format_rate_and_samples(
+    suffix: str, rate_hz: int, tmp_path: Path
+) -> None:
     samples = 0.5 * np.sin(np.arange(rate_hz) * 2 * np.pi * 440 / rate_hz, dtype=np.float32)
     path = tmp_path / "a.partial"
     write_for_listening(path, Waveform(samples=samples, sample_rate_hz=rate_hz), suffix=suffix)
