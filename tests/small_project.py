@@ -30,6 +30,7 @@ SHIPPED = (
     ".gitignore",
     ".dvcignore",
     ".dvc/config",
+    "data/external",
 )
 VOICE = "data/my-voice"
 # A machine that does other work may take very long.
