@@ -83,9 +83,10 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run_python("full_size_base.py", str(folder / "source"))
+        source = folder / "data/external/fetch_base/source"
+        run_python("full_size_base.py", str(source))
         copy_clips(args.clips_folder, folder / "raw/speaker", args.clips)
-        write_params(folder / "params.yaml", folder / "source", folder / "raw", args.steps)
+        write_params(folder / "params.yaml", source, folder / "raw", args.steps)
         figures = {stage: run_stage(stage, names, folder) for stage, names in options.items()}
     gflops = float(run_python("-c", "from machine_speed import *; print(measure_gflops())"))
     print(json.dumps({"matmul_gflops": round(gflops, 1), "stages": figures}))

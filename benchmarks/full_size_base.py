@@ -28,7 +28,7 @@ NUM_RANKS = 100_000
 
 
 def make_base(folder: Path) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     torch.manual_seed(0)
     with torch.device("meta"):
         config = DualARConfig(**FULL_SIZE)
