@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from fishdvc.audio.waveform import READABLE_SUFFIXES, UNREADABLE_SUFFIXES
 from fishdvc.errors import DatasetError
-from fishdvc.text.clean import strip_annotations
+from fishdvc.text.clean import is_speakable
 
 AUDIO_SUFFIXES = READABLE_SUFFIXES + UNREADABLE_SUFFIXES
 
@@ -94,7 +94,7 @@ def read_transcript(path: Path) -> str:
             f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8, for example with "
             f"`iconv -t utf-8 -f <its encoding> {path.name}`"
         ) from None
-    if not strip_annotations(text).strip():
+    if not is_speakable(text):
         raise DatasetError(f"{path}: empty transcript; write what is said, or remove the clip")
     return text
 

@@ -103,6 +103,7 @@ def test_a_transcript_is_utf_8_with_or_without_a_byte_order_mark(
         (b"", "empty transcript; write what is said"),
         (b" \n\t ", "empty transcript; write what is said"),
         (b"<laugh> {cough}\n", "empty transcript; write what is said"),
+        ("\N{GRINNING FACE}".encode(), "empty transcript; write what is said"),
     ],
 )
 def test_an_unusable_transcript_is_an_error(content: bytes, message: str, tmp_path: Path) -> None:
