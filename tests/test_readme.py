@@ -76,7 +76,7 @@ def test_every_command_to_speak_is_one(document: str, monkeypatch: pytest.Monkey
     assert len(lines) >= 2
     for line in lines:
         assert main(shlex.split(line, comments=True)) == 0
-    parameters = {step for call in spoken for step in call.adapter}
+    parameters = {str(step) for call in spoken for step in call.adapter}
     steps = yaml.safe_load((PROJECT / "params.yaml").read_text())["train_lora"]
     possible = range(0, steps["max_steps"] + 1, steps["checkpoint_every_steps"])
     assert parameters <= {f"data/lora/step_{step:09d}" for step in possible}

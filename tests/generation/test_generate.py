@@ -1,5 +1,6 @@
 """Generated codes: those of the reference implementation, and which ids may be drawn."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from torch import Tensor
 from fishdvc.errors import ParamsError
 from fishdvc.generation.generate import generate
 from fishdvc.generation.settings import Sampling
+from fishdvc.lora.adapter import add_adapter
+from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.model.dual_ar import DualAR
 
 SEMANTIC_BEGIN_ID = 1036
@@ -46,6 +49,17 @@ def test_cached_generation_equals_full_forward(model: DualAR, golden: dict[str, 
     semantic = slice(SEMANTIC_BEGIN_ID, SEMANTIC_BEGIN_ID + 1024)
     assert torch.equal(logits.token_logits[0, before, semantic].argmax(-1), codes[0])
     assert torch.equal(logits.codebook_logits[0, before, 1:].argmax(-1).T, codes[1:])
+
+
+def test_a_peft_model_generates_like_the_model_in_it(
+    model: DualAR, golden: dict[str, Tensor], assets: Path
+) -> None:
+    wrapped: Any = add_adapter(
+        load_dual_ar(assets / "text2semantic"), r=2, alpha=2, dropout=0.0, targets=("wqkv",)
+    ).eval()
+    prompt = golden["plain.prompt"]
+    codes = continued(wrapped, prompt, max_new_frames=4)
+    assert torch.equal(codes, continued(model, prompt, max_new_frames=4))
 
 
 def test_the_same_seed_gives_the_same_codes(model: DualAR, golden: dict[str, Tensor]) -> None:
