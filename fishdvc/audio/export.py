@@ -1,4 +1,4 @@
-"""Write speech in common audio formats."""
+"""Write speech in common 16-bit formats."""
 
 from pathlib import Path
 
@@ -14,24 +14,20 @@ _FORMATS = {
 
 
 def writable_suffixes() -> list[str]:
-    """List the suffixes that can be written. Not every libsndfile can write .mp3."""
-    return [
-        suffix
-        for suffix, (container, subtype) in _FORMATS.items()
-        if soundfile.check_format(container, subtype)
-    ]
+    """List the suffixes that this machine's libsndfile can write."""
+    return [suffix for suffix, args in _FORMATS.items() if soundfile.check_format(*args)]
 
 
-def write_for_listening(path: Path, waveform: Waveform, *, suffix: str) -> None:
-    """Write a waveform with 16 bits per sample. Samples beyond full scale are clipped.
+def write_speech(path: Path, waveform: Waveform, *, suffix: str) -> None:
+    """Write a waveform. Samples beyond full scale are clipped.
 
     Args:
-        path: The file. Its suffix does not select the format.
+        path: File to write. Its own suffix is ignored.
         waveform: The speech.
-        suffix: The format, one of ``writable_suffixes``.
+        suffix: One of ``writable_suffixes``, which sets the format.
 
     Raises:
-        soundfile.SoundFileError: The file cannot be written, for example because the disk is full.
+        soundfile.SoundFileError: The file cannot be written, for example on a full disk.
     """
     container, subtype = _FORMATS[suffix]
     soundfile.write(
