@@ -9,6 +9,7 @@ import json
 import resource
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -37,12 +38,13 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         start_s = time.perf_counter()
-        paths = write_shards(folder, groups, int(args.shard_size_mb * 1e6))
+        shards = Path(folder, "shards")
+        paths = write_shards(shards, groups, int(args.shard_size_mb * 1e6))
         write_s = time.perf_counter() - start_s
         size_mb = sum(path.stat().st_size for path in paths) / 1e6
 
         start_s = time.perf_counter()
-        clips = [sentence.codes for group in read_shards(folder) for sentence in group.sentences]
+        clips = [sentence.codes for group in read_shards(shards) for sentence in group.sentences]
         read_s = time.perf_counter() - start_s
     memory_after_mb = peak_memory_mb()
     np.testing.assert_array_equal(clips, codes)

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fishdvc.dataset.examples import TokenizedSentence, tokenize_sentence
-from fishdvc.dataset.shards import Sentence, read_shards
+from fishdvc.dataset.shards import CLIP_LIST, Sentence, read_shards
 from fishdvc.errors import DatasetError, list_problems
 from fishdvc.text.clean import is_speakable
 from fishdvc.text.tokenizer import Tokenizer
 
-CLIP_LIST = "clips.json"
-"""File beside the shards: ``{speaker: [clip, ...]}``, clips in the order of the sentences."""
 _NAMED_CHARACTERS = 60
 
 

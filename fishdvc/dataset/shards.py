@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from fishdvc.dataset import text_data_pb2
 from fishdvc.errors import DatasetError
 
+CLIP_LIST = "clips.json"
+"""File beside the shards: ``{speaker: [clip, ...]}``, clips in the order of the sentences."""
+MAX_CODE = np.iinfo(np.uint16).max
 _LENGTH = struct.Struct("<I")
 _REMEDY = "run build_protos again"
 
@@ -142,10 +145,14 @@ def _read_group(file: BinaryIO, where: str) -> SpeakerGroup:
 
 
 def _codes(part: text_data_pb2.Sentence, where: str) -> NDArray[np.uint16]:
-    try:
-        codes = np.array([row.values for row in part.semantics], dtype=np.uint16)
-    except (ValueError, OverflowError) as error:
+    lengths = {len(row.values) for row in part.semantics}
+    if len(lengths) > 1:
         raise DatasetError(
-            f"{where}: expected a matrix of codes up to 65535: {error}; {_REMEDY}"
-        ) from error
-    return codes if part.semantics else codes.reshape(0, 0)
+            f"{where}: expected rows of equal length, got {sorted(lengths)}; {_REMEDY}"
+        )
+    codes = np.array([row.values for row in part.semantics], dtype=np.uint32)
+    if codes.max(initial=0) > MAX_CODE:
+        raise DatasetError(
+            f"{where}: expected codes up to {MAX_CODE}, got {codes.max()}; {_REMEDY}"
+        )
+    return codes.astype(np.uint16).reshape(len(part.semantics), max(lengths, default=0))

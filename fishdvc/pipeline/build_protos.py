@@ -7,21 +7,22 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from fishdvc.corpus.bad_clips import OnBadClip, fail_or_report
-from fishdvc.dataset.sentence_set import CLIP_LIST
-from fishdvc.dataset.shards import Sentence, SpeakerGroup, write_shards
+from fishdvc.dataset.shards import CLIP_LIST, Sentence, SpeakerGroup, write_shards
 from fishdvc.errors import DatasetError
 from fishdvc.model.config import DualARConfig, read_config
 from fishdvc.parallel import map_ahead, num_workers, progress
 from fishdvc.storage.atomic import atomic_folder, write_metrics, write_text
 from fishdvc.text.clean import strip_annotations
-from fishdvc.text.prompt import Codes
 from fishdvc.validation import Checked
 
+Codes = NDArray[np.integer[Any]]
 MIN_CLIPS_FOR_VALIDATION = 5
 """A speaker with this number of clips or more has at least one held out."""
 

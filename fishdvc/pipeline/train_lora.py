@@ -128,8 +128,9 @@ def train_lora(
             "coverage": round(coverage, 4),
         },
     )
+    epochs = round(module.num_batches / num_batches, 2)
     return (
-        f"train_lora: {params.max_steps} steps, {module.num_batches / num_batches:.2f} epochs, "
+        f"train_lora: {params.max_steps} steps, {epochs} epochs, "
         f"{coverage:.0%} of the sentences seen, {len(excluded)} too long for max_length, "
         f"validation loss {untuned.val_loss:.4f} -> {best.val_loss:.4f} (step {best.step}), "
         f"{time.monotonic() - start_s:.1f} s"
