@@ -1,30 +1,36 @@
-"""Encode the voices that the dual-AR model learns to codes, one ``.npy`` for each clip."""
-
-import argparse
-from pathlib import Path
+"""Encode the voices that the dual-AR model learns, one ``.npy`` file of codes per clip."""
 
 import numpy as np
 import torch
+from pydantic import Field
 
-from demo_base.dual_ar_params import DualARParams
+from demo_base.recipe.command_line import parse_paths
 from fishdvc.audio.waveform import read_waveform
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.params import read_params
+from fishdvc.validation import Checked, Items
+
+
+class EncodeParams(Checked):
+    """Section ``encode`` of params.yaml."""
+
+    voices: Items[str] = Field(description="Voices that the dual-AR model learns.")
 
 
 def main() -> None:
-    """Write ``<voice>/<clip>.npy``, int16 ``(num_codebooks, frames)``, of clips with a text."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, required=True)
-    parser.add_argument("--config", type=Path, required=True, help="the codec's JSON")
-    parser.add_argument("--codec", type=Path, required=True)
-    parser.add_argument("--speech", type=Path, required=True)
-    parser.add_argument("--codes", type=Path, required=True, help="folder to write")
-    args = parser.parse_args()
+    """Write ``<voice>/<clip>.npy``, int16 ``(num_codebooks, frames)``, for clips with a text."""
+    args = parse_paths(
+        __doc__,
+        params="params.yaml",
+        config="the codec's JSON",
+        codec="the codec's weights",
+        speech="folder of clips and texts",
+        codes="folder to write",
+    )
+    voices = read_params(args.params, "encode", EncodeParams).voices
     torch.set_num_threads(1)
     codec = load_codec(args.codec, args.config, decoder=False)
     num_clips = 0
-    voices = read_params(args.params, "dual_ar", DualARParams).voices
     for path in sorted(p for voice in voices for p in (args.speech / voice).glob("*.flac")):
         audio = torch.from_numpy(read_waveform(path).samples)
         if len(audio) < codec.min_num_samples or not path.with_suffix(".lab").exists():

@@ -1,6 +1,6 @@
-"""Measure what the demo base can do: its codec, its speech, and the voice that it learns.
+"""Measure the demo's base: its codec, its speech, and the voice that it learns in fine-tuning.
 
-Needs packages that nothing else does; demo_base/README.md has the commands.
+README.md has the packages that this script needs, and the command.
 """
 
 import argparse
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from demo_base.held_out import SpokenText, machine_clips, real_clips, recorded_clip
-from demo_base.listeners import (
+from demo_base.recipe.held_out import SpokenText, real_clips, recorded_clip, synthetic_clips
+from demo_base.recipe.metrics import (
     SAMPLE_RATE_HZ,
     Audio,
-    Listener,
-    VoiceEncoder,
+    Recognizer,
+    SpeakerEncoder,
     bootstrap_interval,
     error_rates,
 )
-from demo_base.sequences import collate
-from demo_base.stages.assemble import CODEC_NAME
+from demo_base.recipe.sequences import collate
+from demo_base.recipe.stages.assemble import CODEC_NAME
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
 from fishdvc.dataset.examples import tokenize_sentence
@@ -37,11 +37,11 @@ from fishdvc.training.loss import dual_ar_loss
 from fishdvc.validation import Checked
 
 PARTS = ("codec", "base", "fine_tuned")
-BASE_VOICE = "slt"
-"""Of flite, in which most of the base's sentences are spoken."""
+SYNTHETIC_VOICE = "slt"
+"""Voice of flite that speaks most of the base's sentences."""
 BATCH_SIZE = 25
 SECONDS_PER_CHARACTER = 0.16
-"""More than twice what flite takes: who has not ended by then never would."""
+"""More than twice the duration of flite's speech. Longer speech would not end by itself."""
 
 Figures = dict[str, float | list[float]]
 
@@ -49,46 +49,46 @@ Figures = dict[str, float | list[float]]
 class EvaluateParams(Checked):
     """Section ``evaluate`` of params.yaml."""
 
-    num_clips: int = Field(description="Held-out recordings.", ge=2)
+    num_clips: int = Field(description="Held-out recordings of Allison Smith.", ge=2)
     min_s: float = Field(description="Shortest of them, in seconds.", gt=0)
     max_s: float = Field(description="Longest of them, in seconds.", gt=0)
-    temperature: float = Field(description="Of generated speech.", gt=0)
-    top_p: float = Field(description="Of generated speech.", gt=0, le=1)
-    repetition_penalty: float = Field(description="Of generated speech.", gt=0)
-    reference: str = Field(description="A clip of the demo's voice, its transcript beside it.")
+    temperature: float = Field(description="Sampling temperature.", gt=0)
+    top_p: float = Field(description="Top-p of the sampling.", gt=0, le=1)
+    repetition_penalty: float = Field(description="Repetition penalty of the sampling.", gt=0)
+    reference: str = Field(description="File name of a clip of the demo's voice.")
 
 
 class Evaluation:
-    """Speaks and listens; every part gives figures by name."""
+    """Computes figures by name. Loads the codec and the judges once."""
 
-    def __init__(self, params: EvaluateParams, checkpoint: Path) -> None:
+    def __init__(self, params: EvaluateParams, checkpoint: Path, data: Path) -> None:
         self.params = params
-        self.codec = _codec(checkpoint)
-        self.listener = Listener()
-        self.encoder = VoiceEncoder()
+        codec_path = checkpoint / f"{CODEC_NAME}.pth"
+        self.codec = load_codec(codec_path, codec_path.with_suffix(".json"))
+        self.reference = recorded_clip(data / params.reference)
+        self.recognizer = Recognizer()
+        self.speaker_encoder = SpeakerEncoder()
 
-    def of_codec(self, clips: dict[str, list[SpokenText]]) -> dict[str, Figures]:
-        """Encode and decode clips of each voice, and compare with the clips."""
-        figures: dict[str, Figures] = {}
-        for voice, spoken in clips.items():
-            originals = [clip.audio for clip in spoken]
-            decoded = [round_trip(self.codec, audio) for audio in originals]
-            texts = [clip.text for clip in spoken]
-            figures[f"{voice}, recorded"] = self._error_rates(texts, originals)
-            before, after = self._voices(originals), self._voices(decoded)
-            pairs = (before @ before.T)[*np.triu_indices(len(before), 1)]
-            similarity = (before * after).sum(dim=1)
-            figures[f"{voice}, decoded"] = {
+    def codec_figures(self, clips: Sequence[SpokenText], voice: str) -> dict[str, Figures]:
+        """Compare clips of a voice with their round trip through the codec."""
+        originals, texts = [clip.audio for clip in clips], [clip.text for clip in clips]
+        decoded = [round_trip(self.codec, audio) for audio in originals]
+        before, after = self._embeddings(originals), self._embeddings(decoded)
+        pairs = (before @ before.T)[*np.triu_indices(len(before), 1)]
+        similarity = (before * after).sum(dim=1).mean()
+        return {
+            f"{voice}, recorded": self._error_rates(texts, originals),
+            f"{voice}, decoded": {
                 **self._error_rates(texts, decoded),
-                "mel_error": _mean_mel_error(self.codec, originals, decoded),
-                "similarity": float(similarity.mean()),
+                "mel_error": mean_mel_error(self.codec, originals, decoded),
+                "similarity": float(similarity),
                 "percentile_among_same_speaker_pairs": float(
-                    100 * (pairs < similarity.mean()).float().mean()
+                    100 * (pairs < similarity).float().mean()
                 ),
-            }
-        return figures
+            },
+        }
 
-    def of_texts(
+    def speech_figures(
         self,
         checkpoint: Path,
         texts: Sequence[str],
@@ -96,7 +96,7 @@ class Evaluation:
         *,
         with_reference: bool = False,
     ) -> Figures:
-        """Let a checkpoint speak texts; with clips of a voice, say how near it comes to them."""
+        """Speak texts with a checkpoint; with clips of a voice, compute the similarity to them."""
         synthesizer = Synthesizer(
             load_dual_ar(checkpoint, dtype=torch.float32), self.codec, load_tokenizer(checkpoint)
         )
@@ -112,7 +112,7 @@ class Evaluation:
             for spoken in synthesizer.speak(
                 texts[start : start + BATCH_SIZE],
                 seeds=range(start, min(start + BATCH_SIZE, len(texts))),
-                references=[self._reference(synthesizer)] if with_reference else [],
+                references=[self._encoded_reference(synthesizer)] if with_reference else [],
                 sampling=sampling,
                 max_part_s=longest_s,
             )
@@ -123,24 +123,25 @@ class Evaluation:
             "end_rate": sum(spoken.ended for spoken in speech) / len(speech),
         }
         if voice:
-            similarity = (self._voices(audio) @ self._voices(voice).T).mean(dim=1).tolist()
+            similarity = (self._embeddings(audio) @ self._embeddings(voice).T).mean(dim=1).tolist()
             figures["similarity"] = sum(similarity) / len(similarity)
             figures["similarity_interval"] = list(bootstrap_interval(similarity))
         return figures
 
     @torch.no_grad()
-    def of_codes(self, checkpoint: Path, clips: Sequence[SpokenText]) -> Figures:
-        """Give the loss of a voice's codes after their own text, and after that of another clip.
+    def loss_figures(self, checkpoint: Path, clips: Sequence[SpokenText]) -> Figures:
+        """Compute the loss of clips' codes after their own text and after another clip's text.
 
-        To be compared with the training's own: the gap is what was learned by heart.
+        The difference of the two says how much the model reads the text for this voice. The
+        difference from the loss of the training says how much was learned by heart.
         """
         model, tokenizer = load_dual_ar(checkpoint, dtype=torch.float32), load_tokenizer(checkpoint)
-        codes = [encoded(self.codec, clip.audio) for clip in clips]
+        codes = [encode(self.codec, clip.audio) for clip in clips]
         texts = [clip.text for clip in clips]
         figures: Figures = {}
-        for name, read in (("", texts), ("_of_another_text", [*texts[1:], texts[0]])):
+        for name, given in (("", texts), ("_of_another_text", [*texts[1:], texts[0]])):
             losses = []
-            for text, spoken in zip(read, codes, strict=True):
+            for text, spoken in zip(given, codes, strict=True):
                 sentence = tokenize_sentence(tokenizer, [text], spoken)
                 batch = collate([[sentence]], padding_id=tokenizer.end_of_text_id)
                 loss = dual_ar_loss(model, batch.inputs, batch.labels)
@@ -149,19 +150,19 @@ class Evaluation:
             figures |= {f"token_loss{name}": token_loss, f"code_loss{name}": code_loss}
         return figures
 
-    def _reference(self, synthesizer: Synthesizer) -> Reference:
-        clip = recorded_clip(Path(self.params.reference))
-        return synthesizer.encode_reference(torch.from_numpy(clip.audio), SAMPLE_RATE_HZ, clip.text)
+    def _encoded_reference(self, synthesizer: Synthesizer) -> Reference:
+        samples = torch.from_numpy(self.reference.audio)
+        return synthesizer.encode_reference(samples, SAMPLE_RATE_HZ, self.reference.text)
 
     def _error_rates(self, texts: Sequence[str], audio: Sequence[Audio]) -> Figures:
-        return {**error_rates(texts, [self.listener.transcribe(clip) for clip in audio])}
+        return {**error_rates(texts, [self.recognizer.transcribe(clip) for clip in audio])}
 
-    def _voices(self, audio: Sequence[Audio]) -> Tensor:
-        return torch.stack([self.encoder(clip) for clip in audio])
+    def _embeddings(self, audio: Sequence[Audio]) -> Tensor:
+        return torch.stack([self.speaker_encoder(clip) for clip in audio])
 
 
 @torch.inference_mode()
-def encoded(codec: Codec, audio: Audio) -> NDArray[np.int16]:
+def encode(codec: Codec, audio: Audio) -> NDArray[np.int16]:
     """Encode a clip: ``(num_codebooks, frames)``."""
     codes, _ = codec.encode(torch.from_numpy(audio)[None], torch.tensor([len(audio)]))
     return codes[0].numpy().astype(np.int16)
@@ -169,62 +170,58 @@ def encoded(codec: Codec, audio: Audio) -> NDArray[np.int16]:
 
 @torch.inference_mode()
 def round_trip(codec: Codec, audio: Audio) -> Audio:
-    """Encode and decode a clip; up to a frame is lost at its end."""
-    codes = torch.from_numpy(encoded(codec, audio)).long()[None]
+    """Encode and decode a clip. Up to one frame is lost at its end."""
+    codes = torch.from_numpy(encode(codec, audio)).long()[None]
     decoded, num_samples = codec.decode(codes, torch.tensor([codes.shape[-1]]))
     samples: Audio = decoded[0, : int(num_samples)].numpy()
     return samples
 
 
 @torch.inference_mode()
-def _mean_mel_error(codec: Codec, originals: Sequence[Audio], decoded: Sequence[Audio]) -> float:
+def mean_mel_error(codec: Codec, originals: Sequence[Audio], decoded: Sequence[Audio]) -> float:
+    """Compute the mean absolute error of the log-mel spectrograms."""
     errors = []
     for before, after in zip(originals, decoded, strict=True):
-        clips = torch.from_numpy(np.stack([before[: len(after)], after]))
-        recorded, spoken = codec.log_mel(clips)
+        recorded, spoken = codec.log_mel(torch.from_numpy(np.stack([before[: len(after)], after])))
         errors.append(float((recorded - spoken).abs().mean()))
     return sum(errors) / len(errors)
-
-
-def _codec(checkpoint: Path) -> Codec:
-    path = checkpoint / f"{CODEC_NAME}.pth"
-    return load_codec(path, path.with_suffix(".json"))
 
 
 def main() -> None:
     """Write the figures as JSON and print them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, required=True)
-    parser.add_argument("--texts", type=Path, required=True)
+    parser.add_argument("--params", type=Path, required=True, help="params.yaml")
+    parser.add_argument("--texts", type=Path, required=True, help="folder of held_out.txt")
     parser.add_argument("--data", type=Path, required=True, help="the demo's clips of the voice")
     parser.add_argument("--checkpoint", type=Path, required=True, help="the base")
     parser.add_argument("--merged", type=Path, help="the fine-tuned model, for fine_tuned")
-    parser.add_argument("--figures", type=Path, required=True, help="JSON to write")
+    parser.add_argument("--figures", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
     args = parser.parse_args()
     params = read_params(args.params, "evaluate", EvaluateParams)
-    evaluation = Evaluation(params, args.checkpoint)
+    evaluation = Evaluation(params, args.checkpoint, args.data)
     held_out = (args.texts / "held_out.txt").read_text().splitlines()
     third = len(held_out) // 3
     real = real_clips(args.data, size=params.num_clips, min_s=params.min_s, max_s=params.max_s)
     figures: dict[str, Figures] = {}
     if "codec" in args.only:
-        machine = machine_clips(held_out[:third], BASE_VOICE)
-        figures |= evaluation.of_codec({"Allison": real, BASE_VOICE: machine})
+        synthetic = synthetic_clips(held_out[:third], SYNTHETIC_VOICE)
+        figures |= evaluation.codec_figures(real, "Allison")
+        figures |= evaluation.codec_figures(synthetic, SYNTHETIC_VOICE)
     if "base" in args.only:
         for i, kind in enumerate(("examples", "prompts", "spellings")):
             texts = held_out[i * third : (i + 1) * third]
-            clips = machine_clips(texts, BASE_VOICE)
-            figures[f"base, {kind}"] = evaluation.of_texts(args.checkpoint, texts)
-            figures[f"base, {kind}, codes"] = evaluation.of_codes(args.checkpoint, clips)
+            clips = synthetic_clips(texts, SYNTHETIC_VOICE)
+            figures[f"base, {kind}"] = evaluation.speech_figures(args.checkpoint, texts)
+            figures[f"base, {kind}, codes"] = evaluation.loss_figures(args.checkpoint, clips)
     if "fine_tuned" in args.only:
         texts, voice = [clip.text for clip in real], [clip.audio for clip in real]
         for name, checkpoint in (("base", args.checkpoint), ("fine-tuned", args.merged)):
             for prompt in ("alone", "with a reference"):
-                figures[f"{name}, {prompt}, Allison's texts"] = evaluation.of_texts(
+                figures[f"{name}, {prompt}, Allison's texts"] = evaluation.speech_figures(
                     checkpoint, texts, voice, with_reference=prompt != "alone"
                 )
-            figures[f"{name}, Allison's codes"] = evaluation.of_codes(checkpoint, real)
+            figures[f"{name}, Allison's codes"] = evaluation.loss_figures(checkpoint, real)
     args.figures.write_text(json.dumps(figures, indent=1) + "\n")
     for name, values in figures.items():
         print(f"{name}: " + ", ".join(f"{k} {np.round(v, 3)}" for k, v in values.items()))

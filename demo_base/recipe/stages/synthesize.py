@@ -1,20 +1,18 @@
-"""Speak the texts by flite, and decode the human prompts; all at 16 kHz and one loudness.
+"""Speak the texts with flite and decode the human recordings, all at 16 kHz and one loudness.
 
-flite (Debian package, BSD-like licence) is called, not linked. The human prompts are from Debian's
-packages, decoded by ffmpeg; README.md has their licences.
+flite and ffmpeg are programs of Debian packages; README.md has the licences of what they give.
 """
 
-import argparse
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from pydantic import Field
 
-from demo_base.prompts import HUMAN_VOICES
+from demo_base.recipe.command_line import parse_paths
+from demo_base.recipe.voices import HUMAN_VOICES
 from fishdvc.audio.loudness import loudness_gain
 from fishdvc.audio.waveform import Waveform, read_waveform, write_flac
 from fishdvc.errors import AudioError
@@ -29,12 +27,28 @@ class SynthesizeParams(Checked):
     """Section ``synthesize`` of params.yaml."""
 
     voices: Items[str] = Field(description="Voices of flite.")
-    num_texts: Items[int] = Field(description="How many each voice speaks, none of them another's.")
-    target_loudness_lufs: float = Field(description="Of every clip.", lt=0)
+    num_texts: Items[int] = Field(
+        description="Number of texts of each voice. No text is spoken twice."
+    )
+    target_loudness_lufs: float = Field(description="Loudness of every clip.", lt=0)
 
 
-def run_and_normalize(command: list[str], out: Path, *, target_loudness_lufs: float) -> None:
-    """Run a command that writes a WAV file, its last argument, and write it at one loudness."""
+def flite_command(voice: str, text: str) -> list[str]:
+    """Return the command that speaks a text. The WAV file to write must be appended."""
+    return ["flite", "-voice", voice, "-t", text, "-o"]
+
+
+def decode_command(recording: Path) -> list[str]:
+    """Return the command that decodes a recording. The WAV file to write must be appended."""
+    return ["ffmpeg", "-v", "error", "-y", "-i", str(recording)]
+
+
+def normalized_audio(command: list[str], *, target_loudness_lufs: float) -> Waveform | None:
+    """Run a command that writes a WAV file and normalize its loudness.
+
+    Returns:
+        The waveform, or None if it is empty or silent, as some of the human recordings are.
+    """
     try:
         with NamedTemporaryFile(suffix=".wav") as wav:
             subprocess.run([*command, wav.name], check=True, capture_output=True)
@@ -47,23 +61,16 @@ def run_and_normalize(command: list[str], out: Path, *, target_loudness_lufs: fl
             silence_threshold_dbfs=SILENCE_THRESHOLD_DBFS,
         ).gain
     except AudioError:
-        return  # among the prompts are empty clips and clips of silence
-    louder = Waveform(samples=spoken.samples * gain, sample_rate_hz=spoken.sample_rate_hz)
-    write_flac(out, louder, comment="demo base")
+        return None
+    return Waveform(samples=spoken.samples * gain, sample_rate_hz=spoken.sample_rate_hz)
 
 
 def main() -> None:
-    """Write ``<voice>/<line>.flac`` with its text in ``<line>.lab``, and the human prompts.
-
-    Of these, some have no text.
-    """
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, required=True)
-    parser.add_argument("--texts", type=Path, required=True)
-    parser.add_argument("--speech", type=Path, required=True, help="folder to write")
-    args = parser.parse_args()
+    """Write ``<voice>/<clip>.flac`` with its text in ``<clip>.lab``; human clips may have none."""
+    args = parse_paths(
+        __doc__, params="params.yaml", texts="folder of train.txt", speech="folder to write"
+    )
     params = read_params(args.params, "synthesize", SynthesizeParams)
-    normalized = partial(run_and_normalize, target_loudness_lufs=params.target_loudness_lufs)
 
     jobs: list[tuple[list[str], Path]] = []
     for voice, prompts in HUMAN_VOICES.items():
@@ -73,17 +80,23 @@ def main() -> None:
             path = args.speech / voice / f"{name.replace('/', '-')}.flac"
             if name in texts:
                 path.with_suffix(".lab").write_text(texts[name], encoding="utf-8")
-            jobs.append((["ffmpeg", "-v", "error", "-y", "-i", str(source)], path))
+            jobs.append((decode_command(source), path))
     lines = enumerate((args.texts / "train.txt").read_text().splitlines())
     for voice, num_texts in zip(params.voices, params.num_texts, strict=True):
         (args.speech / voice).mkdir(parents=True, exist_ok=True)
         for number, line in islice(lines, num_texts):
             path = args.speech / voice / f"{number:05d}.flac"
             path.with_suffix(".lab").write_text(line, encoding="utf-8")
-            jobs.append((["flite", "-voice", voice, "-t", line, "-o"], path))
+            jobs.append((flite_command(voice, line), path))
+
+    def run(job: tuple[list[str], Path]) -> None:
+        command, path = job
+        audio = normalized_audio(command, target_loudness_lufs=params.target_loudness_lufs)
+        if audio is not None:
+            write_flac(path, audio, comment="demo base")
+
     with ThreadPoolExecutor(2) as pool:
-        for _ in pool.map(lambda job: normalized(*job), jobs):
-            pass
+        list(pool.map(run, jobs))
     print(f"synthesize: {len(jobs)} clips")
 
 

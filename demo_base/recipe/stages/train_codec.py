@@ -1,20 +1,18 @@
-"""Train encoder, FSQ and upsampling against the mel spectrogram, with a throw-away mel decoder.
+"""Train the codec's encoder, FSQ and upsampling against the mel spectrogram.
 
-A step of the waveform head costs ten times one of these, so the head comes afterwards.
+A temporary decoder reads the mel spectrogram. A step of the waveform head costs ten times as much
+as a step of this training, so the head is trained in a stage of its own.
 """
-
-import argparse
-from pathlib import Path
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
-from demo_base.initialize import code_entropy_bits, random_codec
-from demo_base.losses import mel_distance
-from demo_base.resumable import train
-from demo_base.speech import CropSampler, CropTrainingParams
+from demo_base.recipe.command_line import parse_paths
+from demo_base.recipe.crops import CropSampler, CropTrainingParams
+from demo_base.recipe.initialize import LAYER_SCALE, code_entropy_bits, random_codec
+from demo_base.recipe.losses import mel_distance
+from demo_base.recipe.training_loop import train
 from fishdvc.codec.codec import Codec
 from fishdvc.codec.config import CodecConfig
 from fishdvc.codec.layers import ConvNeXtBlock
@@ -27,43 +25,44 @@ NUM_INITIAL_CROPS = 256
 class CodecParams(CropTrainingParams):
     """Section ``codec`` of params.yaml."""
 
-    latent_limit: float = Field(description="Latents before FSQ are penalized beyond.", gt=0)
-    latent_penalty: float = Field(description="Weight of the penalty.", ge=0)
+    latent_limit: float = Field(description="Limit of the latents before FSQ.", gt=0)
+    latent_penalty: float = Field(description="Weight of the penalty beyond the limit.", ge=0)
 
 
 def mel_decoder(channels: int, mean_mel: Tensor) -> nn.Module:
-    """Build what reads the mel off the upsampled features; thin, so that the upsampling learns.
+    """Build a small decoder from upsampled features to mel bands.
 
-    It begins at the mean mel ``(num_mels,)``, which lies thousands of small steps from 0.
+    Its bias starts at the mean mel ``(num_mels,)``, which is thousands of small steps from 0.
     """
     block = ConvNeXtBlock(channels)
-    nn.init.constant_(block.gamma, 0.1)
+    nn.init.constant_(block.gamma, LAYER_SCALE)
     last = nn.Conv1d(channels, len(mean_mel), kernel_size=1)
     last.bias = nn.Parameter(mean_mel)
     return nn.Sequential(block, last)
 
 
 def latent_excess(codec: Codec, latents: Tensor, limit: float) -> Tensor:
-    """Measure how far values before FSQ lie beyond ``limit``, and their means from 0."""
+    """Penalize values before FSQ beyond ``limit``, and their means away from 0."""
     excess = latents.new_zeros(())
     fsq = codec.quantizer.residual_fsq
     for projection, group in zip(fsq.rvqs, latents.chunk(fsq.num_codebooks, dim=1), strict=True):
         assert isinstance(projection, CodebookProjection)
         values = projection.project_in(group.transpose(1, 2))
-        excess = excess + functional.relu(values.abs() - limit).square().mean()
+        excess = excess + nn.functional.relu(values.abs() - limit).square().mean()
         excess = excess + values.mean(dim=(0, 1)).square().mean()
     return excess
 
 
 def main() -> None:
-    """Write the codec's weights, but for the head."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, required=True)
-    parser.add_argument("--config", type=Path, required=True, help="the codec's JSON")
-    parser.add_argument("--speech", type=Path, required=True)
-    parser.add_argument("--state", type=Path, required=True, help="file to go on from")
-    parser.add_argument("--codec", type=Path, required=True, help="file to write")
-    args = parser.parse_args()
+    """Write the codec's weights without the head."""
+    args = parse_paths(
+        __doc__,
+        params="params.yaml",
+        config="the codec's JSON",
+        speech="folder of clips",
+        state="file to resume from",
+        codec="file to write",
+    )
     params = read_params(args.params, "codec", CodecParams)
     torch.set_num_threads(1)
     config = CodecConfig.read(args.config)
@@ -77,7 +76,7 @@ def main() -> None:
 
     def step(number: int) -> dict[str, Tensor]:
         with torch.no_grad():
-            mel = codec.log_mel(crops.batch(number))
+            mel = log_mel(crops.batch(number))
         latents = codec.quantizer.downsample(codec.backbone(mel))
         quantized = codec.quantizer.residual_fsq(latents)
         decoded = decoder(upsample(quantized.latents))

@@ -1,14 +1,12 @@
-"""Train upsampling and waveform head on the codes of the frozen encoder."""
-
-import argparse
-from pathlib import Path
+"""Train the codec's upsampling and waveform head on the codes of the frozen encoder."""
 
 import torch
 from torch import Tensor, nn
 
-from demo_base.losses import SpectralLoss
-from demo_base.resumable import train
-from demo_base.speech import CropSampler, CropTrainingParams
+from demo_base.recipe.command_line import parse_paths
+from demo_base.recipe.crops import CropSampler, CropTrainingParams
+from demo_base.recipe.losses import SpectralLoss
+from demo_base.recipe.training_loop import train
 from fishdvc.codec.checkpoint import merge_weight_norm
 from fishdvc.codec.codec import Codec
 from fishdvc.codec.config import CodecConfig
@@ -18,15 +16,16 @@ WINDOWS = (256, 512, 1024)
 
 
 def main() -> None:
-    """Write the whole codec, as it is published: flat keys, weight norm merged."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, required=True)
-    parser.add_argument("--config", type=Path, required=True, help="the codec's JSON")
-    parser.add_argument("--speech", type=Path, required=True)
-    parser.add_argument("--codec", type=Path, required=True, help="of train_codec")
-    parser.add_argument("--state", type=Path, required=True, help="file to go on from")
-    parser.add_argument("--generator", type=Path, required=True, help="file to write")
-    args = parser.parse_args()
+    """Write the whole codec in the published format: flat keys, weight norm merged."""
+    args = parse_paths(
+        __doc__,
+        params="params.yaml",
+        config="the codec's JSON",
+        speech="folder of clips",
+        codec="weights that train_codec wrote",
+        state="file to resume from",
+        generator="file to write",
+    )
     params = read_params(args.params, "head", CropTrainingParams)
     torch.set_num_threads(1)
     torch.manual_seed(params.seed)
