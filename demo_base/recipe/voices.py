@@ -69,4 +69,5 @@ def voice_shares(weights: Mapping[str, float], *, human_share: float) -> NDArray
     for group, group_share in ((human, human_share), (~human, 1 - human_share)):
         if group.any():
             shares[group] *= group_share / shares[group].sum()
-    return shares / shares.sum()
+    shares /= shares.sum()
+    return shares
