@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from demo_base.recipe import paths
 from demo_base.recipe.held_out import SpokenText, real_clips, recorded_clip, synthetic_clips
 from demo_base.recipe.metrics import (
     SAMPLE_RATE_HZ,
@@ -39,7 +40,6 @@ from fishdvc.validation import Checked
 PARTS = ("codec", "base", "fine_tuned")
 SYNTHETIC_VOICE = "slt"
 """Voice of flite that speaks most of the base's sentences."""
-BATCH_SIZE = 25
 SECONDS_PER_CHARACTER = 0.16
 """More than twice the duration of flite's speech. Longer speech would not end by itself."""
 
@@ -61,11 +61,11 @@ class EvaluateParams(Checked):
 class Evaluation:
     """Computes figures by name. Loads the codec and the judges once."""
 
-    def __init__(self, params: EvaluateParams, checkpoint: Path, data: Path) -> None:
+    def __init__(self, params: EvaluateParams) -> None:
         self.params = params
-        codec_path = checkpoint / f"{CODEC_NAME}.pth"
+        codec_path = paths.CHECKPOINT / f"{CODEC_NAME}.pth"
         self.codec = load_codec(codec_path, codec_path.with_suffix(".json"))
-        self.reference = recorded_clip(data / params.reference)
+        self.reference = recorded_clip(paths.RECORDINGS / params.reference)
         self.recognizer = Recognizer()
         self.speaker_encoder = SpeakerEncoder()
 
@@ -105,18 +105,13 @@ class Evaluation:
             top_p=self.params.top_p,
             repetition_penalty=self.params.repetition_penalty,
         )
-        longest_s = max(map(len, texts)) * SECONDS_PER_CHARACTER + 1
-        speech = [
-            spoken
-            for start in range(0, len(texts), BATCH_SIZE)
-            for spoken in synthesizer.speak(
-                texts[start : start + BATCH_SIZE],
-                seeds=range(start, min(start + BATCH_SIZE, len(texts))),
-                references=[self._encoded_reference(synthesizer)] if with_reference else [],
-                sampling=sampling,
-                max_part_s=longest_s,
-            )
-        ]
+        speech = synthesizer.speak(
+            texts,
+            seeds=range(len(texts)),
+            references=[self._encoded_reference(synthesizer)] if with_reference else [],
+            sampling=sampling,
+            max_part_s=max(map(len, texts)) * SECONDS_PER_CHARACTER + 1,
+        )
         audio = [spoken.samples.numpy() for spoken in speech]
         figures: Figures = {
             **self._error_rates(texts, audio),
@@ -190,39 +185,35 @@ def mean_mel_error(codec: Codec, originals: Sequence[Audio], decoded: Sequence[A
 def main() -> None:
     """Write the figures as JSON and print them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, required=True, help="params.yaml")
-    parser.add_argument("--texts", type=Path, required=True, help="folder of held_out.txt")
-    parser.add_argument("--data", type=Path, required=True, help="the demo's clips of the voice")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="the base")
-    parser.add_argument("--merged", type=Path, help="the fine-tuned model, for fine_tuned")
-    parser.add_argument("--figures", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
-    args = parser.parse_args()
-    params = read_params(args.params, "evaluate", EvaluateParams)
-    evaluation = Evaluation(params, args.checkpoint, args.data)
-    held_out = (args.texts / "held_out.txt").read_text().splitlines()
+    parts = parser.parse_args().only
+    params = read_params(paths.PARAMS, "evaluate", EvaluateParams)
+    evaluation = Evaluation(params)
+    held_out = (paths.TEXTS / "held_out.txt").read_text().splitlines()
     third = len(held_out) // 3
-    real = real_clips(args.data, size=params.num_clips, min_s=params.min_s, max_s=params.max_s)
+    real = real_clips(
+        paths.RECORDINGS, size=params.num_clips, min_s=params.min_s, max_s=params.max_s
+    )
     figures: dict[str, Figures] = {}
-    if "codec" in args.only:
+    if "codec" in parts:
         synthetic = synthetic_clips(held_out[:third], SYNTHETIC_VOICE)
         figures |= evaluation.codec_figures(real, "Allison")
         figures |= evaluation.codec_figures(synthetic, SYNTHETIC_VOICE)
-    if "base" in args.only:
+    if "base" in parts:
         for i, kind in enumerate(("examples", "prompts", "spellings")):
             texts = held_out[i * third : (i + 1) * third]
             clips = synthetic_clips(texts, SYNTHETIC_VOICE)
-            figures[f"base, {kind}"] = evaluation.speech_figures(args.checkpoint, texts)
-            figures[f"base, {kind}, codes"] = evaluation.loss_figures(args.checkpoint, clips)
-    if "fine_tuned" in args.only:
+            figures[f"base, {kind}"] = evaluation.speech_figures(paths.CHECKPOINT, texts)
+            figures[f"base, {kind}, codes"] = evaluation.loss_figures(paths.CHECKPOINT, clips)
+    if "fine_tuned" in parts:
         texts, voice = [clip.text for clip in real], [clip.audio for clip in real]
-        for name, checkpoint in (("base", args.checkpoint), ("fine-tuned", args.merged)):
+        for name, checkpoint in (("base", paths.CHECKPOINT), ("fine-tuned", paths.FINE_TUNED)):
             for prompt in ("alone", "with a reference"):
                 figures[f"{name}, {prompt}, Allison's texts"] = evaluation.speech_figures(
                     checkpoint, texts, voice, with_reference=prompt != "alone"
                 )
             figures[f"{name}, Allison's codes"] = evaluation.loss_figures(checkpoint, real)
-    args.figures.write_text(json.dumps(figures, indent=1) + "\n")
+    paths.FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
     for name, values in figures.items():
         print(f"{name}: " + ", ".join(f"{k} {np.round(v, 3)}" for k, v in values.items()))
 

@@ -51,18 +51,6 @@ def test_noise_does_not_change_the_inputs_in_place() -> None:
     torch.testing.assert_close(given, inputs()[:1])
 
 
-def test_uniform_attention_misses_one_of_n_positions_by_log_n() -> None:
-    torch.manual_seed(0)
-    attention = Attention(8, 2, 1, qkv_bias=False)
-    torch.nn.init.zeros_(attention.wqkv.weight)
-    log_weights = torch.full((1, 4, 4), -torch.inf)
-    log_weights[0, 3, 1] = 0.0
-    miss = attention_miss(
-        attention, torch.randn(1, 4, 8), rotary_table(4, 4, 1e4), None, log_weights
-    )
-    torch.testing.assert_close(miss, torch.tensor(4.0).log())
-
-
 def test_the_miss_equals_the_attention_that_the_model_computes() -> None:
     """Compare with the output of the attention, with values that are 1 at position 1 only."""
     torch.manual_seed(0)

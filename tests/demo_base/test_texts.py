@@ -1,4 +1,3 @@
-import sys
 from pathlib import Path
 
 import pytest
@@ -42,10 +41,8 @@ def written(folder: Path, monkeypatch: pytest.MonkeyPatch, **changed: float) -> 
     counts = {f"num_{kind}": 8 for kind in ("examples", "definitions", "prompts", "spellings")}
     shares = {"numeral_share": 0.0, "bare_share": 0.0}
     values = {"seed": 1, "num_held_out": 1, "max_characters": 90} | shares | counts | changed
-    params = folder / "params.yaml"
-    params.write_text(yaml.safe_dump({"texts": values}))
-    argv = ["write_texts", "--params", str(params), "--texts", str(folder / "texts")]
-    monkeypatch.setattr(sys, "argv", argv)
+    (folder / "params.yaml").write_text(yaml.safe_dump({"texts": values}))
+    monkeypatch.chdir(folder)
     write_texts.main()
     names = ("train.txt", "held_out.txt")
     return [(folder / "texts" / name).read_text().splitlines() for name in names]

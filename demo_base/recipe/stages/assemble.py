@@ -2,7 +2,7 @@
 
 import shutil
 
-from demo_base.recipe.command_line import parse_paths
+from demo_base.recipe import paths
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.text.tokenizer import RANKS_FILE, SPECIAL_TOKENS_FILE
@@ -13,29 +13,20 @@ CODEC_NAME = "firefly-gan-vq-fsq-8x1024-21hz-generator"
 
 def main() -> None:
     """Write a checkpoint folder in the format of fish-speech 1.5."""
-    args = parse_paths(
-        __doc__,
-        codec_config="the codec's JSON",
-        generator="the codec's weights",
-        model_config="the model's config.json",
-        model="the model's weights",
-        tokenizer="folder of the tokenizer",
-        checkpoint="folder to write",
-    )
     files = {
-        f"{CODEC_NAME}.json": args.codec_config,
-        f"{CODEC_NAME}.pth": args.generator,
-        "config.json": args.model_config,
-        "model.pth": args.model,
-        RANKS_FILE: args.tokenizer / RANKS_FILE,
-        SPECIAL_TOKENS_FILE: args.tokenizer / SPECIAL_TOKENS_FILE,
+        f"{CODEC_NAME}.json": paths.CODEC_CONFIG,
+        f"{CODEC_NAME}.pth": paths.CODEC_WEIGHTS,
+        "config.json": paths.MODEL_CONFIG,
+        "model.pth": paths.MODEL_WEIGHTS,
+        RANKS_FILE: paths.TOKENIZER / RANKS_FILE,
+        SPECIAL_TOKENS_FILE: paths.TOKENIZER / SPECIAL_TOKENS_FILE,
     }
-    args.checkpoint.mkdir(parents=True, exist_ok=True)
+    paths.CHECKPOINT.mkdir(parents=True, exist_ok=True)
     for name, source in files.items():
-        shutil.copyfile(source, args.checkpoint / name)
-    load_codec(args.checkpoint / f"{CODEC_NAME}.pth", args.checkpoint / f"{CODEC_NAME}.json")
-    load_dual_ar(args.checkpoint)
-    size_mb = sum(path.stat().st_size for path in args.checkpoint.iterdir()) / 1e6
+        shutil.copyfile(source, paths.CHECKPOINT / name)
+    load_codec(paths.CHECKPOINT / f"{CODEC_NAME}.pth", paths.CHECKPOINT / f"{CODEC_NAME}.json")
+    load_dual_ar(paths.CHECKPOINT)
+    size_mb = sum(path.stat().st_size for path in paths.CHECKPOINT.iterdir()) / 1e6
     print(f"assemble: {size_mb:.1f} MB")
 
 

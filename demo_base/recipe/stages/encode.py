@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from demo_base.recipe.command_line import parse_paths
+from demo_base.recipe import paths
 from fishdvc.audio.waveform import read_waveform
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.params import read_params
@@ -19,24 +19,16 @@ class EncodeParams(Checked):
 
 def main() -> None:
     """Write ``<voice>/<clip>.npy``, int16 ``(num_codebooks, frames)``, for clips with a text."""
-    args = parse_paths(
-        __doc__,
-        params="params.yaml",
-        config="the codec's JSON",
-        codec="the codec's weights",
-        speech="folder of clips and texts",
-        codes="folder to write",
-    )
-    voices = read_params(args.params, "encode", EncodeParams).voices
+    voices = read_params(paths.PARAMS, "encode", EncodeParams).voices
     torch.set_num_threads(1)
-    codec = load_codec(args.codec, args.config, decoder=False)
+    codec = load_codec(paths.ENCODER_WEIGHTS, paths.CODEC_CONFIG, decoder=False)
     num_clips = 0
-    for path in sorted(p for voice in voices for p in (args.speech / voice).glob("*.flac")):
+    for path in sorted(p for voice in voices for p in (paths.SPEECH / voice).glob("*.flac")):
         audio = torch.from_numpy(read_waveform(path).samples)
         if len(audio) < codec.min_num_samples or not path.with_suffix(".lab").exists():
             continue
         codes, _ = codec.encode(audio.unsqueeze(0), torch.tensor([len(audio)]))
-        out = args.codes / path.parent.name / f"{path.stem}.npy"
+        out = paths.CODES / path.parent.name / f"{path.stem}.npy"
         out.parent.mkdir(parents=True, exist_ok=True)
         np.save(out, codes[0].numpy().astype(np.int16))
         num_clips += 1

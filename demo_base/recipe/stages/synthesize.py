@@ -11,7 +11,7 @@ from tempfile import NamedTemporaryFile
 
 from pydantic import Field
 
-from demo_base.recipe.command_line import parse_paths
+from demo_base.recipe import paths
 from demo_base.recipe.voices import HUMAN_VOICES
 from fishdvc.audio.loudness import loudness_gain
 from fishdvc.audio.waveform import Waveform, read_waveform, write_flac
@@ -67,25 +67,22 @@ def normalized_audio(command: list[str], *, target_loudness_lufs: float) -> Wave
 
 def main() -> None:
     """Write ``<voice>/<clip>.flac`` with its text in ``<clip>.lab``; human clips may have none."""
-    args = parse_paths(
-        __doc__, params="params.yaml", texts="folder of train.txt", speech="folder to write"
-    )
-    params = read_params(args.params, "synthesize", SynthesizeParams)
+    params = read_params(paths.PARAMS, "synthesize", SynthesizeParams)
 
     jobs: list[tuple[list[str], Path]] = []
     for voice, prompts in HUMAN_VOICES.items():
-        (args.speech / voice).mkdir(parents=True, exist_ok=True)
+        (paths.SPEECH / voice).mkdir(parents=True, exist_ok=True)
         texts = dict(prompts.texts())
         for name, source in prompts.recordings().items():
-            path = args.speech / voice / f"{name.replace('/', '-')}.flac"
+            path = paths.SPEECH / voice / f"{name.replace('/', '-')}.flac"
             if name in texts:
                 path.with_suffix(".lab").write_text(texts[name], encoding="utf-8")
             jobs.append((decode_command(source), path))
-    lines = enumerate((args.texts / "train.txt").read_text().splitlines())
+    lines = enumerate((paths.TEXTS / "train.txt").read_text().splitlines())
     for voice, num_texts in zip(params.voices, params.num_texts, strict=True):
-        (args.speech / voice).mkdir(parents=True, exist_ok=True)
+        (paths.SPEECH / voice).mkdir(parents=True, exist_ok=True)
         for number, line in islice(lines, num_texts):
-            path = args.speech / voice / f"{number:05d}.flac"
+            path = paths.SPEECH / voice / f"{number:05d}.flac"
             path.with_suffix(".lab").write_text(line, encoding="utf-8")
             jobs.append((flite_command(voice, line), path))
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from demo_base.recipe.command_line import parse_paths
+from demo_base.recipe import paths
 from demo_base.recipe.crops import CropSampler, CropTrainingParams
 from demo_base.recipe.initialize import LAYER_SCALE, code_entropy_bits, random_codec
 from demo_base.recipe.losses import mel_distance
@@ -55,18 +55,10 @@ def latent_excess(codec: Codec, latents: Tensor, limit: float) -> Tensor:
 
 def main() -> None:
     """Write the codec's weights without the head."""
-    args = parse_paths(
-        __doc__,
-        params="params.yaml",
-        config="the codec's JSON",
-        speech="folder of clips",
-        state="file to resume from",
-        codec="file to write",
-    )
-    params = read_params(args.params, "codec", CodecParams)
+    params = read_params(paths.PARAMS, "codec", CodecParams)
     torch.set_num_threads(1)
-    config = CodecConfig.read(args.config)
-    crops = CropSampler(args.speech, params, frame_length_samples=config.frame_length_samples)
+    config = CodecConfig.read(paths.CODEC_CONFIG)
+    crops = CropSampler(paths.SPEECH, params, frame_length_samples=config.frame_length_samples)
     log_mel = Codec(config, decoder=False).log_mel
     mel = log_mel(crops.batch(0, NUM_INITIAL_CROPS))
     codec = random_codec(config, mel, seed=params.seed)
@@ -93,10 +85,10 @@ def main() -> None:
     modules = nn.ModuleDict(
         {"backbone": codec.backbone, "quantizer": codec.quantizer, "decoder": decoder}
     )
-    train(modules, step, params, state=args.state)
-    args.codec.parent.mkdir(parents=True, exist_ok=True)
+    train(modules, step, params, state=paths.STATES / "codec.pt")
+    paths.ENCODER_WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
     weights = {k: v for k, v in codec.state_dict().items() if not k.startswith("head.")}
-    torch.save(weights, args.codec)
+    torch.save(weights, paths.ENCODER_WEIGHTS)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from demo_base.recipe.command_line import parse_paths
+from demo_base.recipe import paths
 from demo_base.recipe.guided import GuidedDualAR
 from demo_base.recipe.sequences import (
     PromptShape,
@@ -85,24 +85,14 @@ def read_sentences(tokenizer: Tokenizer, codes: Path, speech: Path) -> list[Toke
 
 def main() -> None:
     """Write ``model.pth`` in bfloat16 with flat keys."""
-    args = parse_paths(
-        __doc__,
-        params="params.yaml",
-        config="the model's config.json",
-        tokenizer="folder of the tokenizer",
-        speech="folder of the texts",
-        codes="folder of the codes",
-        state="file to resume from",
-        model="file to write",
-    )
-    params = read_params(args.params, "dual_ar", DualARParams)
+    params = read_params(paths.PARAMS, "dual_ar", DualARParams)
     torch.set_num_threads(1)
     torch.manual_seed(params.seed)
-    tokenizer = load_tokenizer(args.tokenizer)
-    model = random_model(args.config, tokenizer, params.guided_layers)
+    tokenizer = load_tokenizer(paths.TOKENIZER)
+    model = random_model(paths.MODEL_CONFIG, tokenizer, params.guided_layers)
     voices = {
-        folder.name: read_sentences(tokenizer, folder, args.speech / folder.name)
-        for folder in sorted(args.codes.iterdir())
+        folder.name: read_sentences(tokenizer, folder, paths.SPEECH / folder.name)
+        for folder in sorted(paths.CODES.iterdir())
     }
     num_sentences = {voice: float(len(sentences)) for voice, sentences in voices.items()}
     sampler = SequenceSampler(
@@ -134,8 +124,8 @@ def main() -> None:
             "attention_miss": miss,
         }
 
-    train(nn.ModuleDict({"model": model}), step, params, state=args.state)
-    torch.save({k: v.bfloat16() for k, v in model.state_dict().items()}, args.model)
+    train(nn.ModuleDict({"model": model}), step, params, state=paths.STATES / "dual_ar.pt")
+    torch.save({k: v.bfloat16() for k, v in model.state_dict().items()}, paths.MODEL_WEIGHTS)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from demo_base.recipe.command_line import parse_paths
+from demo_base.recipe import paths
 from demo_base.recipe.crops import CropSampler, CropTrainingParams
 from demo_base.recipe.losses import SpectralLoss
 from demo_base.recipe.training_loop import train
@@ -17,26 +17,17 @@ WINDOWS = (256, 512, 1024)
 
 def main() -> None:
     """Write the whole codec in the published format: flat keys, weight norm merged."""
-    args = parse_paths(
-        __doc__,
-        params="params.yaml",
-        config="the codec's JSON",
-        speech="folder of clips",
-        codec="weights that train_codec wrote",
-        state="file to resume from",
-        generator="file to write",
-    )
-    params = read_params(args.params, "head", CropTrainingParams)
+    params = read_params(paths.PARAMS, "head", CropTrainingParams)
     torch.set_num_threads(1)
     torch.manual_seed(params.seed)
-    config = CodecConfig.read(args.config)
+    config = CodecConfig.read(paths.CODEC_CONFIG)
     codec = Codec(config)
     assert codec.head is not None
     assert codec.quantizer.upsample is not None
     upsample, head = codec.quantizer.upsample, codec.head
-    weights = torch.load(args.codec, weights_only=True)
+    weights = torch.load(paths.ENCODER_WEIGHTS, weights_only=True)
     codec.load_state_dict(weights | {f"head.{k}": v for k, v in head.state_dict().items()})
-    crops = CropSampler(args.speech, params, frame_length_samples=config.frame_length_samples)
+    crops = CropSampler(paths.SPEECH, params, frame_length_samples=config.frame_length_samples)
     spectral_loss = SpectralLoss(codec.log_mel, WINDOWS)
 
     def step(number: int) -> dict[str, Tensor]:
@@ -47,8 +38,13 @@ def main() -> None:
         loss, mel_error = spectral_loss(head(upsample(quantized)).squeeze(1), audio)
         return {"loss": loss, "mel_error": mel_error}
 
-    train(nn.ModuleDict({"upsample": upsample, "head": head}), step, params, state=args.state)
-    torch.save(merge_weight_norm(codec.state_dict()), args.generator)
+    train(
+        nn.ModuleDict({"upsample": upsample, "head": head}),
+        step,
+        params,
+        state=paths.STATES / "head.pt",
+    )
+    torch.save(merge_weight_norm(codec.state_dict()), paths.CODEC_WEIGHTS)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from itertools import pairwise
 import regex  # type: ignore[import-untyped]
 from pydantic import Field
 
-from demo_base.recipe.command_line import parse_paths
+from demo_base.recipe import paths
 from fishdvc.params import read_params
 from fishdvc.text.prompt import SYSTEM_TEXT
 from fishdvc.text.tokenizer import PRE_TOKEN_PATTERN, RANKS_FILE, SPECIAL_TOKENS_FILE
@@ -64,18 +64,15 @@ def merge_pair(parts: list[bytes], pair: tuple[bytes, bytes]) -> list[bytes]:
 
 def main() -> None:
     """Write ``tokenizer.tiktoken`` and ``special_tokens.json``."""
-    args = parse_paths(
-        __doc__, params="params.yaml", texts="folder of train.txt", tokenizer="folder to write"
-    )
-    params = read_params(args.params, "tokenizer", TokenizerParams)
-    texts = (args.texts / "train.txt").read_text()
+    params = read_params(paths.PARAMS, "tokenizer", TokenizerParams)
+    texts = (paths.TEXTS / "train.txt").read_text()
     ranks = learn_ranks(texts.replace("\n", f"\n{PROMPT_WORDS}"), params.num_ranks)
     names = [*SPECIAL_TOKENS, *(f"semantic:{code}" for code in range(NUM_SEMANTIC))]
     special_tokens = {f"<|{name}|>": len(ranks) + i for i, name in enumerate(names)}
-    args.tokenizer.mkdir(parents=True, exist_ok=True)
+    paths.TOKENIZER.mkdir(parents=True, exist_ok=True)
     lines = [f"{base64.b64encode(token).decode()} {rank}\n" for rank, token in enumerate(ranks)]
-    (args.tokenizer / RANKS_FILE).write_text("".join(lines))
-    (args.tokenizer / SPECIAL_TOKENS_FILE).write_text(json.dumps(special_tokens, indent=2))
+    (paths.TOKENIZER / RANKS_FILE).write_text("".join(lines))
+    (paths.TOKENIZER / SPECIAL_TOKENS_FILE).write_text(json.dumps(special_tokens, indent=2))
     print(f"train_tokenizer: {len(ranks)} ranks")
 
 

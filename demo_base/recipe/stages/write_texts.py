@@ -10,8 +10,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from demo_base.recipe import patterns
-from demo_base.recipe.command_line import parse_paths
+from demo_base.recipe import paths, patterns
 from fishdvc.params import read_params
 from fishdvc.validation import Checked
 
@@ -71,8 +70,7 @@ def vary_spelling(rng: random.Random, text: str, params: TextsParams, *, numeral
 
 def main() -> None:
     """Write ``train.txt`` and ``held_out.txt``, one sentence per line, none in both."""
-    args = parse_paths(__doc__, params="params.yaml", texts="folder to write")
-    params = read_params(args.params, "texts", TextsParams)
+    params = read_params(paths.PARAMS, "texts", TextsParams)
     rng = random.Random(params.seed)
 
     words = [w for w in WORDS.read_text().split() if re.fullmatch("[a-z]{2,}", w)]
@@ -97,9 +95,9 @@ def main() -> None:
     rng.shuffle(train)
     from_patterns = {*prompts, *spelled}
     train = [vary_spelling(rng, text, params, numerals=text in from_patterns) for text in train]
-    args.texts.mkdir(parents=True, exist_ok=True)
+    paths.TEXTS.mkdir(parents=True, exist_ok=True)
     for name, lines in (("train", train), ("held_out", held_out)):
-        (args.texts / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))
+        (paths.TEXTS / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))
     print(f"write_texts: {len(train)} sentences, {len(held_out)} held out")
 
 
