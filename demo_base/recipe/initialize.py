@@ -1,7 +1,4 @@
-"""A codec with random weights whose codes are not constant.
-
-Knows how to begin training, not how to train.
-"""
+"""Initial weights of the codec, and the entropy of its codes."""
 
 import math
 
@@ -14,25 +11,25 @@ from fishdvc.codec.layers import ConvNeXtBlock
 from fishdvc.codec.quantizer import CodebookProjection
 
 LATENT_SPREAD = 0.6
-"""Standard deviation of a coordinate before it is bounded and rounded; its thresholds are at 0.13
-and beyond, and where the bounds flatten, past 1, no gradient passes."""
+"""Standard deviation of a coordinate before FSQ bounds and rounds it.
+
+The rounding thresholds begin at 0.13. Beyond 1 the bound is flat and passes no gradient.
+"""
 LAYER_SCALE = 0.1
-"""The published 1e-6 is for deep encoders; in a shallow one the blocks would wake too late."""
+"""The published 1e-6 is for deep encoders. In a shallow one the blocks would learn too late."""
 
 
 def random_codec(config: CodecConfig, mel: Tensor, *, seed: int) -> Codec:
-    """Build a codec, and spread its latents over their places.
+    """Build a codec for training whose codes are not constant.
 
-    At the usual initialisation the latents differ by 0.007, so every code would be the same, and
-    the gradient that passes straight through the rounding teaches nothing.
+    With the usual initialization the latents differ by 0.007, so all frames get the same codes and
+    the straight-through gradient teaches nothing. The projections before FSQ are therefore set to
+    whiten the latents of a first batch.
 
     Args:
-        config: The codec's numbers.
+        config: Sizes of the codec.
         mel: Log-mel frames of speech, ``(batch, num_mels, mel_frames)``.
-        seed: Of the random weights.
-
-    Returns:
-        The codec, laid out for training.
+        seed: Seed of the random weights.
     """
     torch.manual_seed(seed)
     codec = Codec(config)
@@ -44,18 +41,17 @@ def random_codec(config: CodecConfig, mel: Tensor, *, seed: int) -> Codec:
         groups = latents.chunk(config.num_codebooks, dim=1)
         for projection, group in zip(codec.quantizer.residual_fsq.rvqs, groups, strict=True):
             assert isinstance(projection, CodebookProjection)
-            maps = projection.project_in
-            # White coordinates: equal spread and no correlation, whatever the random features.
+            linear = projection.project_in
             flat = group.transpose(1, 2).flatten(0, 1)
-            _, spread, directions = torch.pca_lowrank(flat, q=maps.out_features)
+            _, spread, directions = torch.pca_lowrank(flat, q=linear.out_features)
             scale = LATENT_SPREAD * len(flat) ** 0.5 / spread
-            maps.weight.copy_(directions.T * scale[:, None])
-            maps.bias.copy_(-(maps.weight @ flat.mean(dim=0)))
+            linear.weight.copy_(directions.T * scale[:, None])
+            linear.bias.copy_(-(linear.weight @ flat.mean(dim=0)))
     return codec
 
 
 def code_entropy_bits(codes: Tensor, codebook_size: int) -> Tensor:
-    """Measure how much a code of each codebook says, in bits.
+    """Compute the entropy of each codebook's codes, in bits.
 
     Args:
         codes: ``(num_codebooks, frames)``.

@@ -57,7 +57,7 @@ WORDS = {
     "time": ["morning", "afternoon", "evening", "night", "today", "tomorrow", "now", "later"],
     "greeting": ["Hello", "Welcome", "Thank you", "Good morning", "Good afternoon", "Goodbye"],
 }
-"""Fillers of ``{name}``."""
+"""Words that replace ``{name}`` in a pattern."""
 
 PATTERNS = """
 Please enter your {thing} number.
@@ -112,7 +112,7 @@ def prompt(rng: random.Random) -> str:
 
 
 def spelling(rng: random.Random, words: list[str]) -> str:
-    """Give digits, letters or single words to say, one to four of them."""
+    """Draw one to four digits, letters or single words."""
     kind = rng.choice(
         [DIGITS, LETTERS, [*TEENS, *TENS], ORDINALS, DAYS, MONTHS, words, words, words]
     )
@@ -121,10 +121,10 @@ def spelling(rng: random.Random, words: list[str]) -> str:
 
 
 def with_numerals(text: str) -> str:
-    """Write its numbers in figures: ``Press 1.`` for ``Press one.``; they sound the same."""
+    """Write numbers as figures: ``Press 1.`` for ``Press one.``."""
     return re.sub(r"[A-Za-z]+", lambda m: NUMERALS.get(m[0].lower(), m[0]), text)
 
 
 def without_capital_and_stop(text: str) -> str:
-    """Write it as a label is often written: ``press one`` for ``Press one.``."""
+    """Write ``press one`` for ``Press one.``, as many labels of recordings do."""
     return text[0].lower() + text[1:].removesuffix(".")

@@ -1,19 +1,18 @@
 """Learn byte pairs from the texts, and number the special tokens after them.
 
-Byte-pair encoding as in Sennrich et al. 2016, https://arxiv.org/abs/1508.07909, within the words
-that the tokenizer of fish-speech cuts.
+Byte-pair encoding (Sennrich et al. 2016, https://arxiv.org/abs/1508.07909) within the words into
+which the tokenizer of fish-speech splits a text.
 """
 
-import argparse
 import base64
 import json
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 import regex  # type: ignore[import-untyped]
 from pydantic import Field
 
+from demo_base.recipe import paths
 from fishdvc.params import read_params
 from fishdvc.text.prompt import SYSTEM_TEXT
 from fishdvc.text.tokenizer import PRE_TOKEN_PATTERN, RANKS_FILE, SPECIAL_TOKENS_FILE
@@ -26,17 +25,17 @@ SPECIAL_TOKENS = (
 )
 NUM_SEMANTIC = 1024
 PROMPT_WORDS = f"system\n{SYSTEM_TEXT}user\nassistant\n"
-"""What stands around every text, so that it counts as often."""
+"""Words of the prompt around every text, counted as often as the texts."""
 
 
 class TokenizerParams(Checked):
     """Section ``tokenizer`` of params.yaml."""
 
-    num_ranks: int = Field(description="Bytes and merged pairs.", ge=256)
+    num_ranks: int = Field(description="Number of tokens: all bytes, then merged pairs.", ge=256)
 
 
 def learn_ranks(text: str, num_ranks: int) -> list[bytes]:
-    """Merge the most frequent pair of neighbours again and again; the first of equals wins."""
+    """Merge the most frequent pair of neighbours repeatedly; of equal pairs the smallest."""
     words = Counter(match[0] for match in regex.finditer(PRE_TOKEN_PATTERN, text))
     split = {word: [bytes([byte]) for byte in word.encode()] for word in words}
     ranks = [bytes([byte]) for byte in range(256)]
@@ -53,7 +52,7 @@ def learn_ranks(text: str, num_ranks: int) -> list[bytes]:
 
 
 def merge_pair(parts: list[bytes], pair: tuple[bytes, bytes]) -> list[bytes]:
-    """Join every occurrence of a pair of neighbours, from the left."""
+    """Join every occurrence of a pair of neighbours, from left to right."""
     merged: list[bytes] = []
     for part in parts:
         if merged and (merged[-1], part) == pair:
@@ -65,21 +64,16 @@ def merge_pair(parts: list[bytes], pair: tuple[bytes, bytes]) -> list[bytes]:
 
 def main() -> None:
     """Write ``tokenizer.tiktoken`` and ``special_tokens.json``."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, required=True)
-    parser.add_argument("--texts", type=Path, required=True)
-    parser.add_argument("--tokenizer", type=Path, required=True, help="folder to write")
-    args = parser.parse_args()
-    params = read_params(args.params, "tokenizer", TokenizerParams)
-    texts = (args.texts / "train.txt").read_text()
+    params = read_params(paths.PARAMS, "tokenizer", TokenizerParams)
+    texts = (paths.TEXTS / "train.txt").read_text()
     ranks = learn_ranks(texts.replace("\n", f"\n{PROMPT_WORDS}"), params.num_ranks)
     names = [*SPECIAL_TOKENS, *(f"semantic:{code}" for code in range(NUM_SEMANTIC))]
     special_tokens = {f"<|{name}|>": len(ranks) + i for i, name in enumerate(names)}
-    args.tokenizer.mkdir(parents=True, exist_ok=True)
+    paths.TOKENIZER.mkdir(parents=True, exist_ok=True)
     lines = [f"{base64.b64encode(token).decode()} {rank}\n" for rank, token in enumerate(ranks)]
-    (args.tokenizer / RANKS_FILE).write_text("".join(lines))
-    (args.tokenizer / SPECIAL_TOKENS_FILE).write_text(json.dumps(special_tokens, indent=2))
-    print(f"train_tokenizer: {len(ranks)} ranks, the last {ranks[-1]!r}")
+    (paths.TOKENIZER / RANKS_FILE).write_text("".join(lines))
+    (paths.TOKENIZER / SPECIAL_TOKENS_FILE).write_text(json.dumps(special_tokens, indent=2))
+    print(f"train_tokenizer: {len(ranks)} ranks")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""How far a decoded waveform is from the original, by spectra only: phases are free.
-
-Knows nothing of codecs.
-"""
+"""Spectral losses between decoded and original speech. Phases are not compared."""
 
 from collections.abc import Sequence
 
@@ -11,20 +8,20 @@ from torch import Tensor, nn
 from fishdvc.audio.mel import LogMelSpectrogram
 
 FLOOR = 1e-3
-"""Added to magnitudes: what lies under it is silence, whose logarithm would outweigh speech."""
+"""Added to STFT magnitudes, so that the logarithm of silence does not outweigh speech."""
 MEL_FLOORS = {0.003: 1.0, 0.03: 2.0}
-"""Added to mel magnitudes, and how much each counts.
+"""Values added to mel magnitudes, and the weight of each.
 
-About half of all mel magnitudes of speech lie below the first, and Whisper reads speech nearly as
-well without them; one in seven or so lies above the second, and these are the formants.
+About half of all mel magnitudes of speech lie below the first value, and Whisper reads speech
+nearly as well without them. About one in seven lies above the second value; these are the formants.
 """
 
 
 def mel_distance(decoded: Tensor, original: Tensor) -> Tensor:
-    """Compare log-mel spectrograms of one shape by what is heard of them, the louder the more.
+    """Compare log-mel spectrograms of the same shape. Loud parts count more.
 
     Returns:
-        Mean absolute differences of the logarithms above each floor, weighted; a scalar.
+        Weighted sum over ``MEL_FLOORS`` of the mean absolute difference of log(mel + floor).
     """
     differences = (
         weight * ((decoded.exp() + floor).log() - (original.exp() + floor).log()).abs().mean()
@@ -36,11 +33,11 @@ def mel_distance(decoded: Tensor, original: Tensor) -> Tensor:
 class SpectralLoss(nn.Module):
     """Multi-resolution STFT loss (Yamamoto et al. 2020, https://arxiv.org/abs/1910.11480).
 
-    With the log-mel term of HiFi-GAN (Kong et al. 2020, https://arxiv.org/abs/2010.05646).
+    It adds a log-mel term, as HiFi-GAN does (Kong et al. 2020, https://arxiv.org/abs/2010.05646).
     """
 
     def __init__(self, log_mel: LogMelSpectrogram, windows: Sequence[int]) -> None:
-        """Take the spectrogram that the codec encodes, and window lengths in samples."""
+        """Take the codec's spectrogram, and window lengths in samples."""
         super().__init__()
         self.log_mel = log_mel
         self.windows = windows
@@ -49,7 +46,7 @@ class SpectralLoss(nn.Module):
         """Compare waveforms ``(batch, samples)``.
 
         Returns:
-            The loss, and in it the mean absolute error of the log-mel spectrogram.
+            The loss, and the mean absolute error of the log-mel spectrogram.
         """
         ours, theirs = self.log_mel(decoded), self.log_mel(original)
         distance, mel_error = mel_distance(ours, theirs), (ours - theirs).abs().mean()
