@@ -73,7 +73,7 @@ def test_the_miss_equals_the_attention_that_the_model_computes() -> None:
     torch.testing.assert_close(miss, -(attended.log() - 0.5))
 
 
-def test_training_on_the_miss_moves_the_attention() -> None:
+def test_training_on_the_miss_moves_the_attention_of_the_guided_layers() -> None:
     guided = model()
     guided.log_weights = torch.full((2, 12, 12), -torch.inf)
     guided.log_weights[:, 6:, 3] = 0.0
@@ -81,10 +81,9 @@ def test_training_on_the_miss_moves_the_attention() -> None:
     misses = []
     for _ in range(20):
         guided.hidden_states(inputs())
-        miss = torch.stack(guided.misses).mean()
+        misses.append(torch.stack(guided.misses))
         optimizer.zero_grad()
-        miss.backward()
+        misses[-1].mean().backward()
         optimizer.step()
-        misses.append(float(miss.detach()))
-    assert len(guided.misses) == 2
-    assert misses[-1] < misses[0] / 4
+    assert misses[0].shape == (2,)
+    assert (misses[-1] < misses[0] / 3).all()
