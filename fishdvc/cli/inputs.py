@@ -13,7 +13,7 @@ from fishdvc.base.folder import MODEL_FILES
 from fishdvc.corpus.clips import read_transcript
 from fishdvc.errors import AudioError, ParamsError
 from fishdvc.params import read_params
-from fishdvc.text.clean import clean_text, strip_annotations
+from fishdvc.text.clean import is_speakable, strip_annotations
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 CODEC_SUFFIXES = (".pth", ".pt", ".ckpt")
@@ -144,6 +144,6 @@ def _transcript_beside(clip: Path, suffix: str) -> str:
 def _speakable(text: str, where: str) -> str:
     """Return the text with single spaces, as in transcripts for training."""
     text = " ".join(text.split())
-    if not clean_text(text).strip():
+    if not is_speakable(text):
         raise ParamsError(f"{where}: nothing to speak in it")
     return text

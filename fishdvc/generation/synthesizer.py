@@ -12,7 +12,7 @@ from fishdvc.errors import CheckpointError, ParamsError, list_problems
 from fishdvc.generation.generate import generate
 from fishdvc.generation.settings import MAX_PART_S, MAX_SEED, Sampling
 from fishdvc.model.dual_ar import DualAR
-from fishdvc.text.clean import clean_text
+from fishdvc.text.clean import is_speakable
 from fishdvc.text.prompt import generation_prompt
 from fishdvc.text.split import split_text
 from fishdvc.text.tokenizer import Tokenizer
@@ -179,7 +179,7 @@ def _tasks(texts: Sequence[str], seeds: Sequence[int]) -> list[_Task]:
     problems = [
         f"text {i}: nothing to speak in it"
         for i, text in enumerate(texts, start=1)
-        if not clean_text(text).strip()
+        if not is_speakable(text)
     ]
     if not texts:
         problems.append("texts: expected at least one, got none")

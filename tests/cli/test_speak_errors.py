@@ -52,7 +52,7 @@ CASES: dict[str, tuple[Options, str]] = {
     "no time": ({"max-part-s": ["0"]}, "--max-part-s: expected a number from 0.1 to 3600, got '0'"),
     "too much time": ({"max-part-s": ["1000"]}, "frames exceed max_seq_len = 4096; shorten"),
     "unknown device": ({"device": ["tpu"]}, "argument --device: invalid choice: 'tpu'"),
-    "device not here": ({"device": ["cuda"]}, "device: cuda "),
+    "device not here": ({"device": ["cuda"]}, "does not find cuda on this machine; use "),
     "no output": ({"output": []}, "the following arguments are required: -o/--output"),
     "no output folder": ({"output": ["no/a.wav"]}, "no/a.wav: the folder no does not exist or is "),
     "folder as output": ({"output": ["folder.wav"]}, "folder.wav: is a folder; set --output to a "),
