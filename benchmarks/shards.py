@@ -1,7 +1,6 @@
-"""How long do shards take to write and read, and how much memory?
+"""Measure the time and memory of writing and reading shards of random codes.
 
-Makes random codes of many clips in memory, writes them as shards, reads them back and compares.
-Prints one line for a reader, and as the last line JSON.
+The last line is JSON.
 """
 
 import argparse
@@ -10,6 +9,7 @@ import json
 import resource
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -28,22 +28,23 @@ def main() -> None:
     rng = np.random.default_rng(0)
     size = (args.num_clips, args.num_codebooks, args.num_frames)
     codes = rng.integers(1000, size=size, dtype=np.uint16)
-    sentences = tuple(Sentence(("The text of one clip.",), clip) for clip in codes)
+    sentences = tuple(Sentence(texts=("The text of one clip.",), codes=clip) for clip in codes)
     bounds = np.linspace(0, args.num_clips, args.num_speakers + 1).astype(int)
     groups = [
-        SpeakerGroup(f"speaker-{number:04d}", "folder", sentences[start:end])
+        SpeakerGroup(name=f"speaker-{number:04d}", source="folder", sentences=sentences[start:end])
         for number, (start, end) in enumerate(itertools.pairwise(bounds))
     ]
     memory_before_mb = peak_memory_mb()
 
     with tempfile.TemporaryDirectory() as folder:
         start_s = time.perf_counter()
-        paths = write_shards(folder, groups, int(args.shard_size_mb * 1e6))
+        shards = Path(folder, "shards")
+        paths = write_shards(shards, groups, int(args.shard_size_mb * 1e6))
         write_s = time.perf_counter() - start_s
         size_mb = sum(path.stat().st_size for path in paths) / 1e6
 
         start_s = time.perf_counter()
-        clips = [sentence.codes for group in read_shards(folder) for sentence in group.sentences]
+        clips = [sentence.codes for group in read_shards(shards) for sentence in group.sentences]
         read_s = time.perf_counter() - start_s
     memory_after_mb = peak_memory_mb()
     np.testing.assert_array_equal(clips, codes)
@@ -62,7 +63,7 @@ def main() -> None:
 
 
 def peak_memory_mb() -> int:
-    """Most memory that this process ever held."""
+    """Return the peak resident memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 

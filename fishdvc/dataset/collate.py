@@ -1,4 +1,4 @@
-"""Sequences of different lengths as one batch of tensors, padded on the right."""
+"""Pad sequences of different lengths into one batch of tensors."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,11 +12,11 @@ from fishdvc.dataset.examples import IGNORED_LABEL
 
 
 class Batch(NamedTuple):
-    """Padded sequences.
+    """Sequences, padded on the right.
 
     Attributes:
-        inputs: int64 ``(batch, 1 + num_codebooks, tokens)``; at padding the id of
-            ``<|end_of_text|>`` in row 0 and 0 below.
+        inputs: int64 ``(batch, 1 + num_codebooks, tokens)``. Padding is the id of
+            ``<|end_of_text|>`` in row 0 and 0 in the other rows.
         padding_mask: bool ``(batch, tokens)``, True at padding.
         labels: int64 ``(batch, 1 + num_codebooks, tokens)``, -100 where ignored and at padding.
     """
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
 def collate_sequences(
     sequences: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], *, padding_id: int
 ) -> Batch:
-    """Pad sequences to the longest of them.
+    """Pad sequences to the length of the longest.
 
     Args:
         sequences: Tokens and labels of each, both ``(1 + num_codebooks, tokens)``; at least one.
@@ -37,8 +37,8 @@ def collate_sequences(
     """
     num_rows = len(sequences[0][0])
     max_length = max(tokens.shape[1] for tokens, _ in sequences)
-    # Filled in numpy: torch would wake its threads for every little copy, and on a busy machine
-    # waiting for them took 80 ms for a batch that takes 1 ms.
+    # Filled in numpy: torch starts its threads for every small copy, and on a busy machine waiting
+    # for them took 80 ms for a batch that takes 1 ms.
     inputs = np.zeros((len(sequences), num_rows, max_length), dtype=np.int64)
     inputs[:, 0] = padding_id
     padding_mask = np.ones((len(sequences), max_length), dtype=np.bool_)

@@ -1,7 +1,4 @@
-"""One sentence as a training example: its tokens, and what the model is to predict at each.
-
-Knows prompts, but neither shards nor sequences of several sentences. Needs no torch.
-"""
+"""One sentence as a training example: tokens and labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +14,11 @@ IGNORED_LABEL = -100
 
 @dataclass(frozen=True, eq=False)
 class TokenizedSentence:
-    """A sentence's prompt in little memory: row 0 and the codes, without the zeros around them.
+    """A sentence's prompt in compact form: row 0 and the codes, without the zeros around them.
 
     Attributes:
         ids: Row 0 of the whole prompt, ``(prompt tokens,)``, for each of its alternative texts.
-        codes: ``(num_codebooks, frames)``, which stand at the last columns but one.
+        codes: ``(num_codebooks, frames)``. They end at the prompt's last column but one.
     """
 
     ids: tuple[NDArray[np.int32], ...]
@@ -36,15 +33,12 @@ class TokenizedSentence:
 def tokenize_sentence(
     tokenizer: Tokenizer, texts: Sequence[str], codes: Codes
 ) -> TokenizedSentence:
-    """Tokenize a sentence once, for all epochs.
+    """Tokenize a sentence.
 
     Args:
-        tokenizer: The base model's.
+        tokenizer: Tokenizer of the base model.
         texts: The transcript, or several alternatives; at least one.
-        codes: ``(num_codebooks, frames)``.
-
-    Raises:
-        DatasetError: The codes have another shape or range.
+        codes: ``(num_codebooks, frames)``, values 0 to ``tokenizer.num_semantic - 1``.
     """
     return TokenizedSentence(
         ids=tuple(speech_prompt(tokenizer, text, codes)[0] for text in texts),
@@ -55,15 +49,15 @@ def tokenize_sentence(
 def training_example(
     sentence: TokenizedSentence, text_index: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Lay out inputs and labels: the prompt without its last position and without its first.
+    """Lay out inputs and labels: the prompt without its last column, and without its first.
 
-    The model is to predict the speech: ``<|voice|>``, the semantic ids and ``<|im_end|>`` in row 0,
-    and where a label is speech its codes in the rows below. Below the closing ``<|im_end|>`` the
-    labels are 0 and count, as in the reference implementation; all else is ignored.
+    The labels are the speech: ``<|voice|>``, the semantic ids and ``<|im_end|>`` in row 0, and the
+    codes in the other rows. Below the label ``<|im_end|>`` the labels are 0 and not ignored, as in
+    the reference implementation. All other labels are ignored.
 
     Args:
-        sentence: Of ``num_tokens`` tokens.
-        text_index: Which of its texts to use.
+        sentence: A sentence of ``num_tokens`` tokens.
+        text_index: Index of the text to use.
 
     Returns:
         Tokens and labels, each int64 ``(1 + num_codebooks, tokens)``; ignored labels are -100.

@@ -1,26 +1,22 @@
-"""The batches of one epoch as a data loader that can start in their midst.
-
-Knows a plan, but not how it was made, and nothing of shards or ranks.
-"""
+"""The batches of one epoch, and a loader that can resume within the epoch."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fishdvc.dataset.collate import Batch, collate_sequences
 from fishdvc.dataset.examples import TokenizedSentence, training_example
 from fishdvc.errors import DatasetError
 
 
-class PlannedBatches(Dataset[Batch]):
-    """Makes the batches of a plan when they are asked for.
+class PlannedBatches:
+    """A sequence of batches, each of which is made when it is indexed.
 
     Args:
         sentences: All sentences.
-        text_indices: Which of its texts to use, for each sentence.
-        batches: The sequences of each batch, each the sentences it joins.
+        text_indices: Index of the text to use, for each sentence.
+        batches: ``batches[i][j]``: indices of the sentences of sequence ``j`` in batch ``i``.
         padding_id: Id of ``<|end_of_text|>``.
     """
 
@@ -40,7 +36,6 @@ class PlannedBatches(Dataset[Batch]):
         return len(self.batches)
 
     def __getitem__(self, index: int) -> Batch:
-        """Make one batch."""
         sequences = []
         for sequence in self.batches[index]:
             examples = [training_example(self.sentences[i], self.text_indices[i]) for i in sequence]
@@ -49,66 +44,53 @@ class PlannedBatches(Dataset[Batch]):
         return collate_sequences(sequences, padding_id=self.padding_id)
 
 
-class ResumableLoader(DataLoader[Batch]):
-    """Yields the batches of one epoch in their order, from the first or from where a run stopped.
+class ResumableLoader:
+    """Iterates over the batches of one epoch, from the first or from where a run was interrupted.
 
-    Lightning stores ``state_dict`` in its checkpoints, and before the first batch of a resumed
-    epoch gives it back to ``load_state_dict``. The length is that of the whole epoch, for Lightning
-    counts batches from the epoch's beginning.
+    Lightning stores ``state_dict`` in its checkpoints and passes it to ``load_state_dict`` before
+    the first batch of a resumed epoch. The length is always that of the whole epoch, because
+    Lightning counts batches from the beginning of the epoch.
 
     Args:
         batches: The batches of the epoch.
-        epoch: Its number.
+        epoch: Number of the epoch.
     """
 
     def __init__(self, batches: PlannedBatches, *, epoch: int) -> None:
-        self._order = _Order(len(batches))
-        self._num_yielded = 0
+        self._batches = batches
         self._epoch = epoch
-        super().__init__(batches, batch_size=None, sampler=self._order)
+        self._first = 0
+        self._num_yielded = 0
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator will do
-        self._num_yielded = self._order.first
-        for batch in super().__iter__():
-            # Counted here, not in the sampler: workers run ahead of what was yielded.
-            self._num_yielded += 1
-            yield batch
-        self._order.first = 0
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        first, self._first = self._first, 0
+        for index in range(first, len(self)):
+            self._num_yielded = index + 1
+            yield self._batches[index]
 
     def state_dict(self) -> dict[str, Any]:
-        """Tell how many batches of which epoch have been yielded."""
+        """Return the epoch, its number of batches and the number of batches yielded so far."""
         return {
             "epoch": self._epoch,
-            "num_batches": len(self._order),
+            "num_batches": len(self),
             "num_yielded": self._num_yielded,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Start after the batches that were yielded; the state of another epoch changes nothing.
+        """Continue after the batches that were yielded. The state of another epoch is ignored.
 
         Raises:
-            DatasetError: The epoch had another number of batches, so the data are not the same.
+            DatasetError: The epoch had another number of batches.
         """
         if state_dict["epoch"] != self._epoch:
             return
-        if state_dict["num_batches"] != len(self._order):
+        if state_dict["num_batches"] != len(self):
             raise DatasetError(
-                f"resuming epoch {self._epoch}: {state_dict['num_batches']} batches as in the "
-                f"interrupted run, got {len(self._order)}; resume with the same shards, number of "
-                "devices and params, or start anew"
+                f"cannot resume epoch {self._epoch}: expected {state_dict['num_batches']} batches "
+                f"as in the interrupted run, got {len(self)}; resume with the same shards, number "
+                "of devices and params, or delete .fishdvc_cache/train_lora to start again"
             )
-        self._order.first = self._num_yielded = state_dict["num_yielded"]
-
-
-class _Order(Sampler[int]):
-    """The numbers of the batches, from ``first`` on."""
-
-    def __init__(self, num_batches: int) -> None:
-        self.num_batches = num_batches
-        self.first = 0
-
-    def __len__(self) -> int:
-        return self.num_batches
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.first, self.num_batches))
+        self._first = self._num_yielded = state_dict["num_yielded"]

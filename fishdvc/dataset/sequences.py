@@ -1,57 +1,41 @@
-"""Which sentences form a training sequence, and which sequences a batch, in a given epoch.
+"""Plan an epoch: which sentences form a training sequence, and which sequences form a batch.
 
-Pure functions of whole numbers: the same lengths, seed and epoch give the same plan on every rank
-and after every restart. Knows nothing of texts, codes or tensors.
+Equal lengths, seeds and epochs give equal plans on every rank and after every restart.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-# Each kind of draw has a stream of random numbers of its own.
+# Each kind of draw has its own stream of random numbers.
 _PACKING, _BATCHES, _TEXTS = range(3)
-
-
-@dataclass(frozen=True)
-class SequencePlan:
-    """How sentences fill sequences.
-
-    Attributes:
-        sequences: The sentences of each sequence, in their order.
-        too_long: Sentences that no sequence can hold; they are in none.
-    """
-
-    sequences: tuple[tuple[int, ...], ...]
-    too_long: tuple[int, ...]
 
 
 def pack_sentences(
     num_tokens: Sequence[int], speakers: Sequence[int], *, max_length: int, seed: int, epoch: int
-) -> SequencePlan:
+) -> list[list[int]]:
     """Fill sequences with whole sentences of one speaker.
 
-    A speaker's sentences are shuffled and put into a sequence one after another; the one that no
-    longer fits opens the next. So an epoch holds each sentence once and none is cut, unlike in the
-    reference implementation. The model learns from neighbours in a sequence how to follow a
-    reference clip; the shuffle lets each sentence have many neighbours.
+    The sentences of a speaker are shuffled and appended to a sequence one after another. A sentence
+    that does not fit starts the next sequence. So each sentence is used once per epoch and is never
+    truncated, unlike in the reference implementation. From the neighbours in a sequence the model
+    learns to follow a reference clip; shuffling gives each sentence many neighbours.
 
     Args:
-        num_tokens: Length of each sentence.
-        speakers: Speaker of each sentence, any numbers.
-        max_length: Most tokens of a sequence.
+        num_tokens: Length of each sentence, at most ``max_length``.
+        speakers: Speaker of each sentence.
+        max_length: Maximum number of tokens of a sequence.
         seed: Non-negative.
         epoch: Non-negative.
+
+    Returns:
+        The sentences of each sequence, in order.
     """
     rng = np.random.default_rng((seed, epoch, _PACKING))
     by_speaker: dict[int, list[int]] = {}
-    too_long = []
-    for index, (length, speaker) in enumerate(zip(num_tokens, speakers, strict=True)):
-        if length > max_length:
-            too_long.append(index)
-        else:
-            by_speaker.setdefault(speaker, []).append(index)
+    for index, speaker in enumerate(speakers):
+        by_speaker.setdefault(speaker, []).append(index)
 
     sequences = []
     for indices in by_speaker.values():
@@ -59,28 +43,28 @@ def pack_sentences(
         free = max_length
         for index in rng.permutation(indices).tolist():
             if num_tokens[index] > free:
-                sequences.append(tuple(sequence))
+                sequences.append(sequence)
                 sequence, free = [], max_length
             sequence.append(index)
             free -= num_tokens[index]
-        sequences.append(tuple(sequence))
-    return SequencePlan(sequences=tuple(sequences), too_long=tuple(too_long))
+        sequences.append(sequence)
+    return sequences
 
 
 def plan_batches(
     num_tokens: Sequence[int], *, batch_size: int, num_ranks: int, seed: int, epoch: int
 ) -> list[list[list[int]]]:
-    """Share sequences out to the ranks and steps of an epoch.
+    """Distribute sequences over the ranks and steps of an epoch.
 
-    Sequences of similar length share a batch, and the batches of one step are similar too, so that
-    little is padding and no rank waits long; steps come in random order. Every rank has as many
-    batches as the others, their sizes differ by one at most, and none is empty. Where sequences are
-    too few for that, fewer than ``num_ranks`` of them are used twice (or more often, where there
-    are fewer sequences than ranks); every sequence is used.
+    The batches of one step hold sequences of similar length, so that there is little padding and
+    ranks wait little for each other. Steps are in random order. All ranks have the same number of
+    batches, batch sizes differ by at most one, and no batch is empty. If there are too few
+    sequences for that, fewer than ``num_ranks`` of them are used twice (more often if there are
+    fewer sequences than ranks). Every sequence is used.
 
     Args:
         num_tokens: Length of each sequence.
-        batch_size: Most sequences of a batch, on each rank.
+        batch_size: Maximum number of sequences of a batch, on each rank.
         num_ranks: Number of processes that train together.
         seed: Non-negative.
         epoch: Non-negative.
@@ -103,29 +87,27 @@ def plan_ordered_batches(
     batch_size: int,
     num_ranks: int,
 ) -> list[list[list[int]]]:
-    """As ``plan_batches``, but nothing is random: batches go from short to long.
+    """Like ``plan_batches``, but without randomness: batches are sorted from short to long.
 
     Args:
         num_tokens: Length of each sequence.
-        order: In which order sequences of one length follow each other; None: as they are.
-        batch_size: Most sequences of a batch, on each rank.
+        order: Order of sequences of equal length. None: as given.
+        batch_size: Maximum number of sequences of a batch, on each rank.
         num_ranks: Number of processes.
     """
     sequences = np.arange(len(num_tokens)) if order is None else np.asarray(order)
     num_steps = math.ceil(len(sequences) / (batch_size * num_ranks))
     num_batches = num_steps * num_ranks
-    if 0 < len(sequences) < num_batches:
+    if len(sequences) < num_batches:
         sequences = np.resize(sequences, num_batches)
     lengths = np.asarray(num_tokens, dtype=np.int64)[sequences]
     sequences = sequences[np.argsort(lengths, kind="stable")]
-    # With no sequence there is no batch, but array_split wants at least one part.
-    parts = np.array_split(sequences, num_batches) if num_batches else []
-    batches = [part.tolist() for part in parts]
+    batches = [part.tolist() for part in np.array_split(sequences, num_batches)]
     return [batches[rank::num_ranks] for rank in range(num_ranks)]
 
 
 def draw_texts(num_texts: Sequence[int], *, seed: int, epoch: int) -> list[int]:
-    """Draw for each sentence which of its alternative texts to use in an epoch.
+    """Draw for each sentence the index of the text to use in an epoch.
 
     Args:
         num_texts: Number of texts of each sentence, at least 1.

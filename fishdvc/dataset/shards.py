@@ -1,7 +1,7 @@
-"""Shards: files of transcripts and codes, in the wire format of fish-speech v1.5.
+"""Read and write shards: files of transcripts and codes, in the format of fish-speech v1.5.
 
-A shard is a run of ``[uint32, little-endian: length][serialized TextData]``; the schema is
-``text_data.proto``. Knows nothing of where codes come from or what they are used for.
+A shard is a sequence of ``[uint32, little-endian: length][serialized TextData]``. The schema is
+``text_data.proto``.
 """
 
 import struct
@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from fishdvc.dataset import text_data_pb2
 from fishdvc.errors import DatasetError
 
+CLIP_LIST = "clips.json"
+"""File beside the shards: ``{speaker: [clip, ...]}``, clips in the order of the sentences."""
 MAX_CODE = np.iinfo(np.uint16).max
 _LENGTH = struct.Struct("<I")
-_MAX_MESSAGE_BYTES = 2**31 - 1  # the limit of protocol buffers
-_REMEDY = "build the shards anew"
+_REMEDY = "run build_protos again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +29,8 @@ class Sentence:
     """One clip.
 
     Attributes:
-        texts: Its transcript, or several alternatives.
-        codes: ``(num_codebooks, frames)``, whole numbers 0 to 65535; read as uint16.
+        texts: The transcript, or several alternatives.
+        codes: ``(num_codebooks, frames)``, integers 0 to 65535. Read as uint16.
     """
 
     texts: tuple[str, ...]
@@ -42,8 +43,8 @@ class SpeakerGroup:
 
     Attributes:
         name: The speaker.
-        source: Where the clips are from, ``"folder"`` for a folder of files.
-        sentences: The clips, in their order.
+        source: Where the clips are from; ``"folder"`` for a folder of files.
+        sentences: The clips in order.
     """
 
     name: str
@@ -51,167 +52,107 @@ class SpeakerGroup:
     sentences: tuple[Sentence, ...]
 
 
-def read_shard(path: str | Path) -> Iterator[SpeakerGroup]:
+def read_shard(path: Path) -> Iterator[SpeakerGroup]:
     """Read a shard, one speaker's group at a time.
 
     Raises:
-        DatasetError: The file is missing, cut off or damaged, or codes are ragged or over 65535;
-            names the file and the byte offset of the group's length field.
+        DatasetError: The file is truncated or damaged, or codes are not a matrix of 0 to 65535. The
+            message names the file and the byte offset of the group.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            size_bytes = path.stat().st_size
-            while (offset := file.tell()) < size_bytes:
-                message = _read_message(file, where=f"{path}: byte {offset}")
-                yield _group_of(message, where=f"{path}: byte {offset}: speaker {message.name}")
-    except OSError as error:
-        raise DatasetError(f"{path}: a shard, got {error.strerror}; {_REMEDY}") from error
+    with path.open("rb") as file:
+        size_bytes = path.stat().st_size
+        while (offset := file.tell()) < size_bytes:
+            yield _read_group(file, where=f"{path}: byte {offset}")
 
 
-def read_shards(folder: str | Path) -> Iterator[SpeakerGroup]:
+def read_shards(folder: Path) -> Iterator[SpeakerGroup]:
     """Read all shards of a folder in the order of their names.
 
     Raises:
-        DatasetError: The folder holds no shard, or as ``read_shard``.
+        DatasetError: The folder has no shards, or a shard is damaged.
     """
-    paths = sorted(Path(folder).glob("*.protos"))
+    paths = sorted(folder.glob("*.protos"))
     if not paths:
-        raise DatasetError(f"{folder}: shards (*.protos), got none; {_REMEDY}")
+        raise DatasetError(f"{folder}: no shards (*.protos); {_REMEDY}")
     for path in paths:
         yield from read_shard(path)
 
 
-def write_shard(path: str | Path, groups: Iterable[SpeakerGroup]) -> None:
-    """Write groups to one shard; equal groups give equal bytes.
+def write_shards(folder: Path, groups: Iterable[SpeakerGroup], shard_size_bytes: int) -> list[Path]:
+    """Write groups to ``00000000.protos``, ``00000001.protos``, ... Equal groups give equal bytes.
 
-    The file appears under its name only when it is complete.
-
-    Raises:
-        DatasetError: Codes are not a matrix of whole numbers in 0 to 65535, or a text or group
-            cannot be stored; names the speaker.
-    """
-    _write_messages(Path(path), (_serialize(group) for group in groups))
-
-
-def write_shards(
-    folder: str | Path, groups: Iterable[SpeakerGroup], shard_size_bytes: int
-) -> list[Path]:
-    """Write groups to ``00000000.protos``, ``00000001.protos``, ... of a folder.
-
-    A shard is closed once it holds ``shard_size_bytes`` or more; a group is never parted, so a
-    large one makes a large shard. The folder is made if need be; shards that it held before and
-    that are not written anew are removed.
+    Args:
+        folder: A new folder.
+        groups: Groups with codes in 0 to 65535.
+        shard_size_bytes: A shard of this size or more gets no further group. Groups are not split,
+            so a shard may be larger.
 
     Returns:
-        The shards written, in order; none where there are no groups.
+        The shards in order.
 
     Raises:
-        DatasetError: As ``write_shard``.
+        DatasetError: A name or text is not valid Unicode.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True)
     paths: list[Path] = []
-    messages: list[bytes] = []
-    size_bytes = 0
-
-    def close_shard() -> None:
-        paths.append(folder / f"{len(paths):08d}.protos")
-        _write_messages(paths[-1], messages)
-
     for group in groups:
-        messages.append(_serialize(group))
-        size_bytes += _LENGTH.size + len(messages[-1])
-        if size_bytes >= shard_size_bytes:
-            close_shard()
-            messages, size_bytes = [], 0
-    if messages:
-        close_shard()
-    for stale in set(folder.glob("*.protos")).difference(paths):
-        stale.unlink()
+        if not paths or paths[-1].stat().st_size >= shard_size_bytes:
+            paths.append(folder / f"{len(paths):08d}.protos")
+        message = _serialize(group)
+        with paths[-1].open("ab") as file:
+            file.write(_LENGTH.pack(len(message)))
+            file.write(message)
     return paths
-
-
-def _write_messages(path: Path, messages: Iterable[bytes]) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            for message in messages:
-                file.write(_LENGTH.pack(len(message)))
-                file.write(message)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _serialize(group: SpeakerGroup) -> bytes:
     try:
-        serialized = _message_of(group).SerializeToString(deterministic=True)
+        message = text_data_pb2.TextData(source=group.source, name=group.name)
+        for sentence in group.sentences:
+            part = message.sentences.add(texts=sentence.texts)
+            for row in sentence.codes.tolist():
+                part.semantics.add(values=row)
     except UnicodeEncodeError as error:
         raise DatasetError(
-            f"speaker {group.name!r}: names and texts of valid Unicode, got {error.object!r}; "
+            f"speaker {group.name!r}: expected valid Unicode, got {error.object!r}; "
             "save the transcript as UTF-8, or rename the folder"
         ) from error
-    if len(serialized) > _MAX_MESSAGE_BYTES:
-        raise DatasetError(
-            f"speaker {group.name}: at most {_MAX_MESSAGE_BYTES} bytes, got {len(serialized)}; "
-            "part the speaker's clips into several folders"
-        )
-    return serialized
+    return message.SerializeToString(deterministic=True)
 
 
-def _message_of(group: SpeakerGroup) -> text_data_pb2.TextData:
-    message = text_data_pb2.TextData(source=group.source, name=group.name)
-    for index, sentence in enumerate(group.sentences):
-        where = f"speaker {group.name}, sentence {index}"
-        codes = sentence.codes
-        if codes.ndim != 2 or codes.dtype.kind not in "iu":
-            raise DatasetError(
-                f"{where}: codes (num_codebooks, frames) of whole numbers, got {codes.shape} of "
-                f"{codes.dtype}; extract the clip's codes anew"
-            )
-        if codes.size and not 0 <= codes.min() <= codes.max() <= MAX_CODE:
-            raise DatasetError(
-                f"{where}: codes in 0..{MAX_CODE}, got {codes.min()}..{codes.max()}; "
-                "extract the clip's codes anew"
-            )
-        part = message.sentences.add(texts=sentence.texts)
-        for row in codes.tolist():
-            part.semantics.add(values=row)
-    return message
-
-
-def _read_message(file: BinaryIO, where: str) -> text_data_pb2.TextData:
+def _read_group(file: BinaryIO, where: str) -> SpeakerGroup:
     header = file.read(_LENGTH.size)
     if len(header) < _LENGTH.size:
-        raise DatasetError(f"{where}: a length of 4 bytes, got {len(header)} bytes; {_REMEDY}")
+        raise DatasetError(f"{where}: expected a length of 4 bytes, got {len(header)}; {_REMEDY}")
     (length,) = _LENGTH.unpack(header)
-    # A wrong length must not make room for up to 4 GB: read no more than the file holds.
     content = file.read(length)
     if len(content) < length:
-        raise DatasetError(f"{where}: a group of {length} bytes, got {len(content)}; {_REMEDY}")
+        raise DatasetError(
+            f"{where}: expected a group of {length} bytes, got {len(content)}; {_REMEDY}"
+        )
     try:
-        return text_data_pb2.TextData.FromString(content)
+        message = text_data_pb2.TextData.FromString(content)
     except DecodeError as error:
-        raise DatasetError(f"{where}: a TextData message, got {error}; {_REMEDY}") from error
-
-
-def _group_of(message: text_data_pb2.TextData, where: str) -> SpeakerGroup:
+        raise DatasetError(f"{where}: not a TextData message: {error}; {_REMEDY}") from error
     sentences = tuple(
-        Sentence(texts=tuple(part.texts), codes=_codes_of(part, where=f"{where}, sentence {index}"))
+        Sentence(
+            texts=tuple(part.texts),
+            codes=_codes(part, where=f"{where}: speaker {message.name}, sentence {index}"),
+        )
         for index, part in enumerate(message.sentences)
     )
     return SpeakerGroup(name=message.name, source=message.source, sentences=sentences)
 
 
-def _codes_of(part: text_data_pb2.Sentence, where: str) -> NDArray[np.uint16]:
-    lengths = [len(row.values) for row in part.semantics]
-    if len(set(lengths)) > 1:
-        raise DatasetError(f"{where}: rows of codes of one length, got {lengths}; {_REMEDY}")
-    codes = np.empty((len(lengths), lengths[0] if lengths else 0), dtype=np.uint16)
-    for row, semantics in zip(codes, part.semantics, strict=True):
-        values = np.fromiter(semantics.values, dtype=np.uint32, count=len(row))
-        if values.size and values.max() > MAX_CODE:
-            raise DatasetError(f"{where}: codes up to {MAX_CODE}, got {values.max()}; {_REMEDY}")
-        row[:] = values
-    return codes
+def _codes(part: text_data_pb2.Sentence, where: str) -> NDArray[np.uint16]:
+    lengths = {len(row.values) for row in part.semantics}
+    if len(lengths) > 1:
+        raise DatasetError(
+            f"{where}: expected rows of equal length, got {sorted(lengths)}; {_REMEDY}"
+        )
+    codes = np.array([row.values for row in part.semantics], dtype=np.uint32)
+    if codes.max(initial=0) > MAX_CODE:
+        raise DatasetError(
+            f"{where}: expected codes up to {MAX_CODE}, got {codes.max()}; {_REMEDY}"
+        )
+    return codes.astype(np.uint16).reshape(len(part.semantics), max(lengths, default=0))

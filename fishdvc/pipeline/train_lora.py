@@ -1,9 +1,8 @@
-"""Stage ``train_lora``: train adapters on the shards, validating on held-out clips only."""
+"""Stage ``train_lora``: train adapters on the shards and validate on held-out clips."""
 
 import shutil
 import time
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,8 +12,8 @@ from peft import PeftModel
 from fishdvc.base.folder import MODEL_FILES
 from fishdvc.corpus.bad_clips import write_report
 from fishdvc.dataset.datamodule import SentenceDataModule
+from fishdvc.dataset.sentence_set import read_sentences
 from fishdvc.lora.adapter import add_adapter, load_adapter
-from fishdvc.lora.checkpoint_list import Checkpoint
 from fishdvc.machine import MachineParams
 from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.model.dual_ar import DualAR
@@ -30,9 +29,6 @@ from fishdvc.training.params import LoraParams, TrainLoraParams
 from fishdvc.training.resume import CHECKPOINT, CURVES, ResumePoints
 from fishdvc.training.trainer import build_loggers, build_trainer
 
-# Columns of ``dvc exp show``; what else there is to a run, its summary and its curves tell.
-COMPARED = ("untuned_val_loss", "best_val_loss", "best_step", "coverage")
-
 
 def train_lora(
     lora: LoraParams,
@@ -47,26 +43,28 @@ def train_lora(
     too_long: Path,
     metrics: Path,
 ) -> str:
-    """Train adapters; keep one every N steps in PEFT's format, with its validation loss.
+    """Train an adapter and save it every N steps in PEFT's format, with its validation loss.
+
+    An interrupted run is resumed from ``.fishdvc_cache`` if params, data and code are unchanged.
 
     Args:
         lora: Shape of the adapter.
-        params: How to train.
+        params: Parameters of training.
         machine: Devices and logger.
         base: Folder of the base model.
         protos: Folder of shards, ``train/`` and ``val/``.
         lora_folder: Folder to write ``step_000000010/`` and ``checkpoints.json`` to.
-        logs: Folder of the logger beside DVCLive.
-        curves: Folder of DVCLive.
+        logs: Folder to write the logs of ``machine.logger`` to.
+        curves: Folder to write DVCLive's metrics to.
         too_long: File to list the clips in that are longer than ``max_length``.
-        metrics: File to write the figures of the run to.
+        metrics: File to write the metrics of the run to, for ``dvc exp show``.
 
     Returns:
-        One line for people.
+        A summary in one line; empty on all processes but the first.
 
     Raises:
-        ParamsError: Parameters do not go together.
-        CheckpointError: The base cannot be loaded.
+        ParamsError: Parameters do not fit together, or ``init_from`` does not exist.
+        CheckpointError: The base or the adapter ``init_from`` cannot be loaded.
         DatasetError: The shards cannot be trained on.
     """
     start_s = time.monotonic()
@@ -75,10 +73,9 @@ def train_lora(
     model = load_dual_ar(base, dtype=dtype)
     model.gradient_checkpointing = params.gradient_checkpointing
     data = _data_module(model, params, base, protos)
-    data.setup()
     adapted = _adapted(model, lora, params.init_from)
     module = AdapterTraining(adapted, params)
-    # Outside of the outputs, which DVC empties first: what an interrupted run has done is there.
+    # DVC deletes the outputs before a stage runs, so an interrupted run is kept elsewhere.
     work = project_cache("train_lora").folder / _run_key(lora, params, dtype, base, protos)
     points = ResumePoints(
         work / "points", work / "curves", every_steps=params.checkpoint_every_steps
@@ -92,31 +89,51 @@ def train_lora(
         machine,
         loggers=build_loggers(work / "logs" / (point.name if point else "start"), machine.logger),
         callbacks=[
-            Curves(work / "curves", go_on_from=point and point / CURVES),
+            Curves(work / "curves", resume_from=point and point / CURVES),
             checkpoints,
             points,
         ],
     )
+    excluded = data.train.too_long + data.val.too_long
+    num_batches = data.num_train_batches(0, trainer.world_size)
     if trainer.is_global_zero:
-        lines = _too_long(data)
-        write_report(too_long, f"train_lora: {len(lines)} clips longer than max_length", lines)
-        print(_plan(adapted, data, params, trainer.world_size, point), flush=True)
+        report = f"train_lora: {len(excluded)} clips longer than max_length"
+        write_report(too_long, report, excluded)
+        epochs = params.max_steps * params.accumulate_grad_batches / num_batches
+        print(
+            f"train_lora: {_num_parameters(adapted)}; {len(data.train.sentences)} sentences, "
+            f"{sum(sentence.num_tokens for sentence in data.train.sentences)} tokens; "
+            f"{params.max_steps} steps are about {epochs:.1f} epochs"
+            + (f"; resuming from {point.name}" if point else ""),
+            flush=True,
+        )
     _fit(trainer, module, data, point, params)
     if not trainer.is_global_zero:
         return ""
-    for done, out in (("lora", lora_folder), ("curves", curves), ("logs", logs)):
+    for name, out in (("lora", lora_folder), ("curves", curves), ("logs", logs)):
         with atomic_folder(out) as folder:
-            if (work / done).exists():
-                shutil.copytree(work / done, folder, dirs_exist_ok=True)
+            if (work / name).exists():
+                shutil.copytree(work / name, folder, dirs_exist_ok=True)
     shutil.rmtree(work)
-    figures = _figures(checkpoints.checkpoints, data, module.num_batches, trainer.world_size)
-    write_metrics(metrics, {name: figures[name] for name in COMPARED})
+    untuned, *adapters = checkpoints.checkpoints
+    best = min(adapters, key=lambda checkpoint: checkpoint.val_loss)
+    num_sentences = len(data.train.sentences) + len(data.train.too_long)
+    coverage = data.num_sentences_seen(module.num_batches, trainer.world_size) / num_sentences
+    write_metrics(
+        metrics,
+        {
+            "untuned_val_loss": round(untuned.val_loss, 5),
+            "best_val_loss": round(best.val_loss, 5),
+            "best_step": best.step,
+            "coverage": round(coverage, 4),
+        },
+    )
+    epochs = round(module.num_batches / num_batches, 2)
     return (
-        f"train_lora: {params.max_steps} steps, {figures['epochs']} epochs, "
-        f"{figures['coverage']:.0%} of the sentences seen, {figures['num_too_long']} too long for "
-        f"max_length, validation loss {figures['untuned_val_loss']:.4f} -> "
-        f"{figures['best_val_loss']:.4f} "
-        f"(step {figures['best_step']}), {time.monotonic() - start_s:.1f} s"
+        f"train_lora: {params.max_steps} steps, {epochs} epochs, "
+        f"{coverage:.0%} of the sentences seen, {len(excluded)} too long for max_length, "
+        f"validation loss {untuned.val_loss:.4f} -> {best.val_loss:.4f} (step {best.step}), "
+        f"{time.monotonic() - start_s:.1f} s"
     )
 
 
@@ -129,8 +146,7 @@ def _fit(
 ) -> None:
     """Train, with a validation before the first step and after the last."""
     with warnings.catch_warnings():
-        # A batch takes a millisecond to make; and Lightning's own use of torch is not ours to mend.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # A warning of Lightning about its own use of torch.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         if point is None:
             trainer.validate(module, data, verbose=False)
@@ -138,23 +154,6 @@ def _fit(
         trainer.fit(module, data, ckpt_path=point and point / CHECKPOINT)
         if params.max_steps % params.val_every_steps:
             trainer.validate(module, data, verbose=False)
-
-
-def _figures(
-    checkpoints: Sequence[Checkpoint], data: SentenceDataModule, num_batches: int, num_ranks: int
-) -> dict[str, float | int]:
-    """Sum a run up."""
-    best = min(checkpoints[1:], key=lambda checkpoint: checkpoint.val_loss)
-    num_sentences = data.num_train_sentences + len(data.too_long_train_sentences)
-    coverage = data.num_sentences_seen(num_batches, num_ranks) / num_sentences
-    return {
-        "untuned_val_loss": round(checkpoints[0].val_loss, 5),
-        "best_val_loss": round(best.val_loss, 5),
-        "best_step": best.step,
-        "coverage": round(coverage, 4),
-        "epochs": round(num_batches / data.num_train_batches(0, num_ranks), 2),
-        "num_too_long": len(_too_long(data)),
-    }
 
 
 def _adapted(model: DualAR, lora: LoraParams, init_from: str | None) -> PeftModel:
@@ -175,7 +174,7 @@ def _adapted(model: DualAR, lora: LoraParams, init_from: str | None) -> PeftMode
 def _run_key(
     lora: LoraParams, params: TrainLoraParams, dtype: torch.dtype, base: Path, protos: Path
 ) -> str:
-    """Resume only if params, data and code are unchanged."""
+    """Key of the run's folder. A run is resumed only if params, data and code are unchanged."""
     files = [*(base / name for name in MODEL_FILES), *sorted(protos.rglob("*.protos"))]
     if params.init_from is not None:
         files += sorted(Path(params.init_from).glob("adapter_*"))
@@ -192,12 +191,20 @@ def _base_dtype(params: TrainLoraParams, machine: MachineParams) -> torch.dtype:
 def _data_module(
     model: DualAR, params: TrainLoraParams, base: Path, protos: Path
 ) -> SentenceDataModule:
+    tokenizer = load_tokenizer(base)
+    train, val = (
+        read_sentences(
+            protos / split,
+            tokenizer,
+            num_codebooks=model.config.num_codebooks,
+            max_length=params.max_length,
+        )
+        for split in ("train", "val")
+    )
     return SentenceDataModule(
-        protos / "train",
-        protos / "val",
-        load_tokenizer(base),
-        num_codebooks=model.config.num_codebooks,
-        codebook_size=model.config.codebook_size,
+        train,
+        val,
+        padding_id=tokenizer.end_of_text_id,
         batch_size=params.batch_size,
         max_length=params.max_length,
         accumulate_grad_batches=params.accumulate_grad_batches,
@@ -205,26 +212,7 @@ def _data_module(
     )
 
 
-def _too_long(data: SentenceDataModule) -> tuple[str, ...]:
-    return data.too_long_train_sentences + data.too_long_val_sentences
-
-
-def _plan(
-    model: torch.nn.Module,
-    data: SentenceDataModule,
-    params: TrainLoraParams,
-    num_ranks: int,
-    point: Path | None,
-) -> str:
-    """Say what was loaded, what is trained, and how long."""
-    parameters = list(model.parameters())
-    total_m = sum(parameter.numel() for parameter in parameters) / 1e6
-    trained_m = sum(p.numel() for p in parameters if p.requires_grad) / 1e6
-    num_batches = data.num_train_batches(0, num_ranks)
-    start = f"; goes on from {point.name}" if point else ""
-    epochs = params.max_steps * params.accumulate_grad_batches / num_batches
-    return (
-        f"train_lora: {total_m:.1f} M parameters, {trained_m:.2f} M of them in adapters; "
-        f"{data.num_train_sentences} sentences, {data.num_train_tokens} tokens; "
-        f"{params.max_steps} steps are about {epochs:.1f} epochs{start}"
-    )
+def _num_parameters(model: torch.nn.Module) -> str:
+    total = sum(parameter.numel() for parameter in model.parameters())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return f"{total / 1e6:.1f} M parameters, {trained / 1e6:.2f} M of them in adapters"

@@ -1,9 +1,4 @@
-"""Cleaning of transcripts: once when shards are built, and once more for every prompt.
-
-Knows strings only. The two functions act at different times: ``strip_annotations`` decides what a
-shard keeps of a transcript, ``clean_text`` what the model reads of it, in training and generation
-alike.
-"""
+"""Cleaning of texts, before they are stored in shards and before they are tokenized."""
 
 import re
 
@@ -23,20 +18,26 @@ _WHITE_SPACE = re.compile(r"\s+")
 
 
 def clean_text(text: str) -> str:
-    """Bring a text into the form that the model was trained on.
+    """Convert a text to the form that the model was trained on. Every prompt's text is cleaned.
 
-    In this order: strip white space at both ends; curly single quotes become ASCII apostrophes;
-    emoji are deleted; a run of ASCII commas becomes one. White space that an emoji leaves at an
-    end stays, as in the reference implementation.
+    In this order: strip white space at both ends; replace curly single quotes by ASCII
+    apostrophes; delete emoji; replace a run of ASCII commas by one. White space that remains at an
+    end after an emoji is kept, as in the reference implementation.
     """
     text = text.strip().translate(_CURLY_QUOTES)
     return _COMMAS.sub(",", _EMOJI.sub("", text))
 
 
 def strip_annotations(text: str) -> str:
-    """Take annotations out of a transcript: ``{...}`` and ``<...>`` each become a space.
+    """Replace each annotation ``{...}`` or ``<...>`` of a transcript by a space.
 
-    The shortest match is taken, braces first, and none reaches across a line end. Then every run
-    of white space, line ends included, becomes one space. The ends are not stripped.
+    Matches are the shortest possible, braces are replaced first, and an annotation ends on the line
+    where it begins. Then every run of white space, including line ends, becomes one space. White
+    space at the ends is kept.
     """
     return _WHITE_SPACE.sub(" ", _ANGLES.sub(" ", _BRACES.sub(" ", text)))
+
+
+def is_speakable(text: str) -> bool:
+    """Return whether a text has anything to speak besides annotations, emoji and white space."""
+    return bool(clean_text(strip_annotations(text)).strip())

@@ -1,10 +1,10 @@
 """Prompts: turns of text and codes, laid out as the model reads them.
 
-A prompt is an int32 array ``(1 + num_codebooks, tokens)``. Row 0 holds token ids, and where there
-is speech the id of ``<|semantic:c|>`` with ``c`` the code of codebook 0. The other rows hold the
-codes at those places, and 0 elsewhere. Knows nothing of labels, files or the model.
+A prompt is an int32 array ``(1 + num_codebooks, tokens)``. Row 0 holds token ids; where there is
+speech, the id of ``<|semantic:c|>`` with ``c`` the code of codebook 0. The other rows hold the
+codes at these positions, and 0 elsewhere.
 
-The turns, without a line end between them, each quoted part tokenized separately::
+The turns, without line ends between them, each quoted part tokenized separately::
 
     <|im_start|> "system\\n"    "Speak out the provided text."  <|im_end|>
     <|im_start|> "user\\n"      the cleaned text                <|im_end|>
@@ -28,21 +28,18 @@ Codes = NDArray[np.integer[Any]]
 
 
 def speech_prompt(tokenizer: Tokenizer, text: str, codes: Codes) -> Prompt:
-    """Lay out one sentence for training: system turn, its text, its speech.
+    """Lay out a sentence for training: system turn, text, speech.
 
     Args:
-        tokenizer: The base model's.
-        text: The transcript; it is cleaned here, and special tokens spelled in it mean nothing.
+        tokenizer: Tokenizer of the base model.
+        text: Transcript, cleaned here. Special tokens that it spells are plain text.
         codes: ``(num_codebooks, frames)``, values 0 to ``tokenizer.num_semantic - 1``.
 
     Returns:
-        ``(1 + num_codebooks, tokens)``; the speech is the last ``frames`` columns but one.
-
-    Raises:
-        DatasetError: The codes have another shape or range.
+        ``(1 + num_codebooks, tokens)``. The last column is ``<|im_end|>``; the ``frames`` columns
+        before it are the speech.
     """
-    _check_codes(tokenizer, codes, codes.shape[0] if codes.ndim else 0)
-    system = _text_columns(_system_turn(tokenizer), num_codebooks=codes.shape[0])
+    system = _text_columns(_system_turn(tokenizer), len(codes))
     return np.concatenate([system, _speech_turns(tokenizer, text, codes)], axis=1)
 
 
@@ -53,22 +50,22 @@ def generation_prompt(
     *,
     num_codebooks: int,
 ) -> Prompt:
-    """Lay out what the model continues with the speech of a text.
+    """Lay out a prompt that the model continues with the speech of a text.
 
-    The system turn is there with and without references, as in training.
+    As in training, the prompt begins with the system turn, with and without references.
 
     Args:
-        tokenizer: The base model's.
-        text: The text to speak; cleaned here.
+        tokenizer: Tokenizer of the base model.
+        text: Text to speak, cleaned here.
         references: Clips of the voice to speak in: transcript and codes
             ``(num_codebooks, frames)`` of each.
-        num_codebooks: Of the model.
+        num_codebooks: Number of codebooks of the model.
 
     Returns:
-        ``(1 + num_codebooks, tokens)``; the last column is ``<|voice|>``.
+        ``(1 + num_codebooks, tokens)``. The last column is ``<|voice|>``.
 
     Raises:
-        DatasetError: The codes of a reference have another shape or range.
+        DatasetError: The codes of a reference have the wrong shape, type or range.
     """
     for _, codes in references:
         _check_codes(tokenizer, codes, num_codebooks)
@@ -100,7 +97,6 @@ def _assistant_opening(tokenizer: Tokenizer) -> list[int]:
 
 
 def _speech_turns(tokenizer: Tokenizer, text: str, codes: Codes) -> Prompt:
-    """A user turn and the complete assistant turn that answers it."""
     before = [*_user_turn(tokenizer, text), *_assistant_opening(tokenizer)]
     prompt = np.zeros((1 + len(codes), len(before) + codes.shape[1] + 1), dtype=np.int32)
     prompt[0, : len(before)] = before
@@ -118,14 +114,14 @@ def _text_columns(ids: Sequence[int], num_codebooks: int) -> Prompt:
 
 
 def _check_codes(tokenizer: Tokenizer, codes: Codes, num_codebooks: int) -> None:
-    if codes.ndim != 2 or len(codes) != num_codebooks or codes.size == 0:
+    shape_fits = codes.ndim == 2 and len(codes) == num_codebooks and codes.size
+    if not shape_fits or codes.dtype.kind not in "iu":
         raise DatasetError(
-            f"codes of a prompt: ({num_codebooks or 'num_codebooks'}, frames), got {codes.shape}; "
-            "extract them with the codec of this model"
+            f"codes of a reference: expected integers of shape ({num_codebooks}, frames), got "
+            f"{codes.dtype} of shape {codes.shape}; encode the clip with the codec of this model"
         )
-    if codes.dtype.kind not in "iu" or codes.min() < 0 or codes.max() >= tokenizer.num_semantic:
+    if codes.min() < 0 or codes.max() >= tokenizer.num_semantic:
         raise DatasetError(
-            f"codes of a prompt: whole numbers in 0..{tokenizer.num_semantic - 1}, got "
-            f"{codes.min()}..{codes.max()} of {codes.dtype}; "
-            "extract them with the codec of this model"
+            f"codes of a reference: expected 0..{tokenizer.num_semantic - 1}, got "
+            f"{codes.min()}..{codes.max()}; encode the clip with the codec of this model"
         )

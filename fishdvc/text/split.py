@@ -1,7 +1,4 @@
-"""Cut long text into parts that are spoken one after another.
-
-Knows punctuation, no language and no tokens.
-"""
+"""Split a long text into parts that are spoken one after another."""
 
 import re
 
@@ -11,22 +8,22 @@ _ENDINGS = (
     r"[,:，、：]+\s+|[，、：]+|\s[-–—]+\s",
     r"\s+",
 )
-"""What may stand at the end of a part, the best first."""
+"""Patterns of where a part may end, from the most to the least preferred."""
 
 
 def split_text(text: str, max_characters: int = 200) -> list[str]:
-    """Cut a text into parts, at ends of sentences wherever possible.
+    """Split a text, at the ends of sentences if possible.
 
-    Sentences that fit into one part together stay together. A sentence that is too long is cut at
-    commas, then at white space, and in the end anywhere.
+    A part holds as many sentences as fit. A sentence that is too long for one part is split at
+    commas; if a piece is still too long, at white space, and then anywhere.
 
     Args:
-        text: Anything.
-        max_characters: Longest part, at least 1.
+        text: Any text.
+        max_characters: Maximum length of a part, at least 1.
 
     Returns:
-        The parts in order, without white space around them; none for a text of white space.
-        Between them nothing but white space is lost.
+        The parts in order, without white space at their ends. Only white space is lost between
+        them. A text of white space has no parts.
     """
     return _split(text.strip(), max_characters, 0)
 
@@ -35,12 +32,10 @@ def _split(text: str, max_characters: int, level: int) -> list[str]:
     if len(text) <= max_characters:
         return [text] if text else []
     if level == len(_ENDINGS):
-        return [
-            part
-            for start in range(0, len(text), max_characters)
-            if (part := text[start : start + max_characters].strip())
-        ]
-    parts: list[str] = []
+        starts = range(0, len(text), max_characters)
+        parts = [text[start : start + max_characters].strip() for start in starts]
+        return [part for part in parts if part]
+    parts = []
     together = ""
     for piece in _pieces(text, _ENDINGS[level]):
         if len((together + piece).rstrip()) <= max_characters:
@@ -52,7 +47,7 @@ def _split(text: str, max_characters: int, level: int) -> list[str]:
 
 
 def _pieces(text: str, ending: str) -> list[str]:
-    """Cut after each ending; joined again, the pieces are the text."""
+    """Split after each match of ``ending``. The pieces joined are the text."""
     ends = [match.end() for match in re.finditer(ending, text)]
     starts = [0, *ends]
     return [text[a:b] for a, b in zip(starts, [*ends, len(text)], strict=True) if a < b]

@@ -1,25 +1,22 @@
-"""The byte-pair tokenizer of a fish-speech model folder: text to token ids and back.
+"""The byte-pair tokenizer of a fish-speech model folder.
 
-Reads ``tokenizer.tiktoken`` (the ranks) and ``special_tokens.json`` (the special tokens). Every id
-comes from these files: neither the number of semantic tokens nor what stands before them is
-assumed. Knows nothing of prompts or codes.
+All ids come from its files ``tokenizer.tiktoken`` (ranks) and ``special_tokens.json``.
 """
 
 import base64
-import binascii
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import tiktoken
+from pydantic import StrictInt, TypeAdapter, ValidationError
 
 from fishdvc.errors import CheckpointError, list_problems
 
 RANKS_FILE = "tokenizer.tiktoken"
 SPECIAL_TOKENS_FILE = "special_tokens.json"
 
-# Where a text may be cut before byte pairs are merged. `(\?!\S)` is a slip of the reference
-# implementation for a negative look-ahead; the published model was trained with it, so it stays.
+# Texts are split by this pattern before byte pairs are merged. `(\?!\S)` should be a negative
+# look-ahead, but the published model was trained with this error.
 PRE_TOKEN_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
     r"|\p{P}"
@@ -30,26 +27,27 @@ PRE_TOKEN_PATTERN = (
     r"|\s+(\?!\S)"
     r"|\s+"
 )
-# Longer texts are encoded in slices of this many characters, which may part a word at the seam.
+# Longer texts are encoded in slices of this many characters. A slice may end within a word.
 MAX_SLICE_CHARACTERS = 400_000
 
 END_OF_TEXT = "<|end_of_text|>"
 IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
 VOICE = "<|voice|>"
+_REMEDY = "fetch the base model again"
 
 
 class Tokenizer:
-    """Text to token ids and back, by byte-pair merging (Sennrich et al., 2016, arXiv:1508.07909).
+    """Converts text to token ids and back (Sennrich et al., 2016, arXiv:1508.07909).
 
     Attributes:
-        special_tokens: Spelling to id of every special token.
-        num_ids: Number of ids that have a meaning; the model's vocabulary may be larger.
-        end_of_text_id: Id of ``<|end_of_text|>``, which fills the padding of row 0.
-        im_start_id: Id of ``<|im_start|>``, which opens a turn.
-        im_end_id: Id of ``<|im_end|>``, which closes a turn.
-        voice_id: Id of ``<|voice|>``, which opens speech.
-        semantic_begin_id: Id of ``<|semantic:0|>``; ``<|semantic:k|>`` is this plus ``k``.
+        special_tokens: Id of each special token by its spelling.
+        num_ids: Number of ids in use. The model's vocabulary may be larger.
+        end_of_text_id: Id of ``<|end_of_text|>``, the padding of row 0.
+        im_start_id: Id of ``<|im_start|>``, the start of a turn.
+        im_end_id: Id of ``<|im_end|>``, the end of a turn.
+        voice_id: Id of ``<|voice|>``, the start of speech.
+        semantic_begin_id: Id of ``<|semantic:0|>``. ``<|semantic:k|>`` has this id plus ``k``.
         num_semantic: Number of semantic tokens.
     """
 
@@ -70,27 +68,24 @@ class Tokenizer:
         )
 
     def encode(self, text: str) -> list[int]:
-        """Encode a text in which the spelling of a special token means that token.
-
-        For text of our own only; what a user wrote goes through ``encode_plain``.
-        """
+        """Encode a text and recognize special tokens. For user input use ``encode_plain``."""
         ids: list[int] = []
         for part in _slices(text):
             ids += self._encoding.encode(part, allowed_special="all", disallowed_special=())
         return ids
 
     def encode_plain(self, text: str) -> list[int]:
-        """Encode a user's text: never yields a special id, whatever the text spells."""
+        """Encode a text without special tokens. If the text spells one, it is plain text."""
         ids: list[int] = []
         for part in _slices(text):
             ids += self._encoding.encode_ordinary(part)
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Decode token ids, special ones to their spelling, broken UTF-8 to U+FFFD.
+        """Decode token ids. Invalid UTF-8 becomes U+FFFD.
 
         Raises:
-            KeyError: An id has no meaning.
+            KeyError: An id is unknown.
         """
         return str(self._encoding.decode([int(token_id) for token_id in ids]))
 
@@ -99,14 +94,14 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     """Load the tokenizer of a model folder.
 
     Raises:
-        CheckpointError: A file is missing or damaged, or the two do not belong together.
+        CheckpointError: A file is missing or damaged, or the two files do not fit together.
     """
     ranks_path = Path(folder) / RANKS_FILE
     special_tokens_path = Path(folder) / SPECIAL_TOKENS_FILE
     ranks = _read_ranks(ranks_path)
     special_tokens = _read_special_tokens(special_tokens_path)
     if problems := list(_special_token_problems(special_tokens, num_ranks=len(ranks))):
-        summary = f"{special_tokens_path}: does not fit {RANKS_FILE} beside it; fetch both anew"
+        summary = f"{special_tokens_path}: does not fit {RANKS_FILE}; {_REMEDY}"
         raise CheckpointError(list_problems(summary, problems))
     return Tokenizer(ranks, special_tokens)
 
@@ -128,70 +123,63 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise CheckpointError(
-            f"{path}: a file of the base model, got {error.strerror}; fetch the base model anew"
-        ) from error
+        raise CheckpointError(f"cannot read {path}: {error.strerror}; {_REMEDY}") from error
 
 
 def _read_ranks(path: Path) -> dict[bytes, int]:
-    """Read the lines ``base64 rank``.
+    """Read lines of ``<base64 token> <rank>``.
 
-    A token spelled as a lone ``=`` is skipped: some published files hold one for an empty token.
+    A token ``=`` is skipped: some published files contain one as an empty token.
     """
     ranks: dict[bytes, int] = {}
-    problems = []
     for number, line in enumerate(_read_bytes(path).splitlines(), start=1):
         fields = line.split()
         if not fields or fields[0] == b"=":
             continue
         try:
-            token, rank = base64.b64decode(fields[0], validate=True), int(fields[1])
-        except (binascii.Error, IndexError, ValueError):
-            problems.append(f"line {number}: a base64 token and its rank, got {line[:60]!r}")
-            continue
-        if len(fields) > 2:
-            problems.append(f"line {number}: two fields, got {len(fields)}")
-        elif token in ranks:
-            problems.append(f"line {number}: token {token!r} once, got it a second time")
-        elif rank != len(ranks):
-            problems.append(f"line {number}: rank {len(ranks)}, got {rank}")
-        ranks[token] = rank
+            encoded, rank = fields
+            token = base64.b64decode(encoded, validate=True)
+            valid = int(rank) == len(ranks) and token not in ranks
+        except ValueError:
+            valid = False
+        if not valid:
+            raise CheckpointError(
+                f"{path}: line {number}: expected a new base64 token and rank {len(ranks)}, "
+                f"got {line[:60]!r}; {_REMEDY}"
+            )
+        ranks[token] = len(ranks)
     if missing := [byte for byte in range(256) if bytes([byte]) not in ranks]:
-        problems.append(f"a token for each of the 256 bytes, got none for {len(missing)} of them")
-    if problems:
-        summary = f"{path}: not the ranks of a tokenizer; fetch the base model anew"
-        raise CheckpointError(list_problems(summary, problems))
+        raise CheckpointError(
+            f"{path}: expected a token for each of the 256 bytes, {len(missing)} are missing; "
+            f"{_REMEDY}"
+        )
     return ranks
 
 
 def _read_special_tokens(path: Path) -> dict[str, int]:
     try:
-        content = json.loads(_read_bytes(path).decode("utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: JSON, got {error}; fetch the base model anew") from error
-    if not isinstance(content, dict) or not all(type(i) is int for i in content.values()):
+        return TypeAdapter(dict[str, StrictInt]).validate_json(_read_bytes(path))
+    except ValidationError as error:
         raise CheckpointError(
-            f"{path}: a JSON object of tokens and whole-number ids, got something else; "
-            "fetch the base model anew"
-        )
-    return content
+            f"{path}: expected a JSON object of tokens and integer ids, got "
+            f"{error.errors()[0]['msg']}; {_REMEDY}"
+        ) from error
 
 
 def _special_token_problems(special_tokens: Mapping[str, int], num_ranks: int) -> Iterator[str]:
-    """Tell what keeps the special tokens from following the ranks without a gap."""
     for token in (END_OF_TEXT, IM_START, IM_END, VOICE, _semantic_token(0)):
         if token not in special_tokens:
-            yield f"{token}: an id, got none"
-    owners: dict[int, str] = {}
+            yield f"{token}: missing"
+    tokens: dict[int, str] = {}
     end = num_ranks + len(special_tokens)
     for token, token_id in special_tokens.items():
         if not num_ranks <= token_id < end:
-            yield f"{token}: an id in {num_ranks}..{end - 1} (after the ranks), got {token_id}"
-        elif token_id in owners:
-            yield f"{token}: an id of its own, got {token_id}, that of {owners[token_id]}"
-        owners[token_id] = token
+            yield f"{token}: expected an id in {num_ranks}..{end - 1}, got {token_id}"
+        elif token_id in tokens:
+            yield f"{token}: expected a unique id, got {token_id}, the id of {tokens[token_id]}"
+        tokens[token_id] = token
     begin = special_tokens.get(_semantic_token(0), 0)
     for code in range(_num_semantic(special_tokens)):
         token = _semantic_token(code)
         if special_tokens.get(token) != begin + code:
-            yield f"{token}: id {begin + code}, got {special_tokens.get(token)}"
+            yield f"{token}: expected id {begin + code}, got {special_tokens.get(token)}"

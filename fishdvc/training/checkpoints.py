@@ -1,4 +1,4 @@
-"""Keep an adapter every N steps, all of them, with the validation loss it had."""
+"""Save an adapter every N steps, with its validation loss."""
 
 from pathlib import Path
 
@@ -15,24 +15,27 @@ from fishdvc.lora.checkpoint_list import (
 
 
 class AdapterCheckpoints(Callback):
-    """Save the adapter after every N-th step's validation, and after the last.
+    """Saves the adapter after the validation of every N-th step, and after that of the last step.
 
     Args:
         adapted: The model that is trained.
-        folder: Where ``step_000000010/`` and the list of all go; those of an interrupted run may
-            be there.
-        every_steps: Optimizer steps between two; a multiple of the validation interval.
+        folder: Folder for ``step_000000010/`` and the list of all adapters. It may hold those of an
+            interrupted run.
+        every_steps: Optimizer steps between two adapters, a multiple of the validation interval.
+
+    Attributes:
+        checkpoints: The list. Step 0 is the base without an adapter.
     """
 
     def __init__(self, adapted: PeftModel, folder: Path, *, every_steps: int) -> None:
         self.adapted = adapted
         self.folder = folder
         self.every_steps = every_steps
-        there = (folder / CHECKPOINT_LIST).exists()
-        self.checkpoints: list[Checkpoint] = read_checkpoints(folder) if there else []
+        resumed = (folder / CHECKPOINT_LIST).exists()
+        self.checkpoints: list[Checkpoint] = read_checkpoints(folder) if resumed else []
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Save, if it is time to; step 0 is the base, whose loss is kept for comparison."""
+        """Save the adapter if it is due and was not saved before the run was resumed."""
         step = trainer.global_step
         if step % self.every_steps and step != trainer.max_steps:
             return

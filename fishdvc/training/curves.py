@@ -1,8 +1,4 @@
-"""Write the figures of a run for ``dvc exp show`` and ``dvc plots``, by DVCLive.
-
-DVCLive's own logger for Lightning numbers steps by its calls; here a step is an optimizer step, and
-step 0 is the base before training.
-"""
+"""Write the metrics of a run with DVCLive, for ``dvc exp show`` and ``dvc plots``."""
 
 import shutil
 from pathlib import Path
@@ -14,44 +10,41 @@ from torch import Tensor
 
 
 class Curves(Callback):
-    """Log ``train/*`` after every optimizer step and ``val/*`` after every validation.
+    """Logs ``train/*`` after every optimizer step and ``val/*`` after every validation.
+
+    Steps are optimizer steps, and step 0 is the base before training. DVCLive's own logger for
+    Lightning numbers steps by its calls instead.
 
     Args:
-        folder: Where ``metrics.json`` (the last values) and ``plots/metrics/**.tsv`` go; emptied.
-        go_on_from: Such a folder as it was when a run was interrupted; None: begin anew.
+        folder: Folder for ``metrics.json`` (the last values) and ``plots/metrics/**.tsv``. Its
+            contents are deleted.
+        resume_from: Copy of such a folder from an interrupted run, to be continued.
     """
 
-    def __init__(self, folder: Path, *, go_on_from: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, resume_from: Path | None = None) -> None:
         self.folder = folder
-        self.go_on_from = go_on_from
+        self.resume_from = resume_from
         self.live: Live | None = None
         self._last_step = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
-        """Open DVCLive, once, on the first process."""
+        """Open DVCLive on the first process."""
         if self.live is not None or not trainer.is_global_zero:
             return
-        if self.go_on_from:
+        if self.resume_from:
             shutil.rmtree(self.folder, ignore_errors=True)
-            shutil.copytree(self.go_on_from, self.folder)
-        resume = self.go_on_from is not None
-        # By default it would save an experiment of its own and rewrite dvc.yaml.
+            shutil.copytree(self.resume_from, self.folder)
+        resume = self.resume_from is not None
+        # By default DVCLive saves an experiment of its own and rewrites dvc.yaml.
         self.live = Live(str(self.folder), resume=resume, save_dvc_exp=False, dvcyaml=None)
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
-        outputs: Any,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,  # noqa: ARG002
-    ) -> None:
-        """Log the step that the batch completed, if it did."""
-        if self.live and trainer.global_step > self._last_step:
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:  # noqa: ARG002
+        """Log the metrics of an optimizer step after its last batch."""
+        if trainer.global_step > self._last_step:
             self._log(trainer, "train/")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Log the held-out clips' figures."""
+        """Log the metrics of the held-out sentences."""
         self._log(trainer, "val/")
 
     def _log(self, trainer: Trainer, prefix: str) -> None:

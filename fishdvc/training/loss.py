@@ -1,12 +1,4 @@
-"""The training loss of the dual-AR model: next token plus the codes of the next frame.
-
-Equal to the reference implementation's numbers at a fraction of its work: padding is not run, the
-vocabulary head runs only where a label counts, and the fast transformer only at frames whose codes
-count. Both run in chunks that take their gradients at once, so that memory grows with neither the
-vocabulary nor the number of frames, and nothing is computed twice.
-
-Knows tensors of inputs and labels and the model's heads; no files, optimizers or adapters.
-"""
+"""The training loss of the dual-AR model: next token plus codes of the next frame."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,36 +9,37 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from fishdvc.dataset.examples import IGNORED_LABEL
 from fishdvc.model.dual_ar import DualAR, next_frames
 
-IGNORED_LABEL = -100
 _LOGITS_PER_CHUNK = 2**24
-"""Of the vocabulary head: 64 MB in float32, and about ten times that with all that comes of it."""
+"""Chunk size of the vocabulary head: 64 MB in float32, and about ten times that with all
+intermediate results."""
 _FRAMES_PER_CHUNK_CPU = 64
 _FRAMES_PER_CHUNK_GPU = 1024
-"""Of the fast transformer, which keeps 5 MB per frame at full size in float32. 64 frames are rows
-enough for a CPU; on a GPU a chunk must outlast the launching of its kernels."""
+"""Chunk size of the fast transformer, which needs 5 MB per frame at full size in float32. A CPU is
+busy with 64 frames; on a GPU a chunk must take longer than launching its kernels."""
 
 
 @dataclass(frozen=True)
 class DualARLoss:
-    """The loss of a batch and its parts; scalar tensors on the model's device."""
+    """The loss of a batch and its parts, scalar tensors on the model's device."""
 
     loss: Tensor
-    """``token_loss + code_loss``, to be differentiated."""
+    """``token_loss + code_loss``. The only differentiable field."""
     token_loss: Tensor
-    """Mean cross entropy of the next token over its labels, in nats."""
+    """Mean cross entropy of the next token, in nats."""
     code_loss: Tensor
-    """Mean cross entropy of the codes over their labels, in nats. As in the reference
-    implementation, labels where no frame follows count as a uniform guess."""
+    """Mean cross entropy of the codes, in nats. As in the reference implementation, labels where no
+    frame follows count as a uniform guess."""
     top_5_accuracy: Tensor
-    """Part of the labels that are codes other than 0 among the five likeliest, 0..1."""
+    """Share of the code labels other than 0 that are among the five most likely codes, 0..1."""
     num_tokens: Tensor
-    """Labels behind ``token_loss``."""
+    """Number of labels in ``token_loss``."""
     num_codes: Tensor
-    """Labels behind ``code_loss``."""
+    """Number of labels in ``code_loss``."""
     num_ranked_codes: Tensor
-    """Labels behind ``top_5_accuracy``."""
+    """Number of labels in ``top_5_accuracy``."""
 
 
 def dual_ar_loss(
@@ -54,26 +47,31 @@ def dual_ar_loss(
 ) -> DualARLoss:
     """Compute the loss of a batch.
 
+    The numbers are those of the reference implementation, with less work: padding is skipped, the
+    vocabulary head runs only at positions with a label, and the fast transformer only at frames
+    with labels. Both run in chunks and compute the gradients of each chunk at once, so that memory
+    does not grow with the vocabulary or the number of frames.
+
     Args:
-        model: A ``DualAR``, or a PEFT model around one, which passes its methods on.
+        model: A ``DualAR``, or a PEFT model around one.
         inputs: ``(batch, 1 + num_codebooks, tokens)``, padding on the right.
-        labels: As ``inputs``, one position ahead; -100 where nothing is asked.
-        divisors: What to divide the sums of the next token's and the codes' cross entropies by,
-            ``(2,)``; None: by the batch's own numbers of labels. Processes that train together
-            divide by the mean of theirs, or their gradients' mean is not that of all labels.
+        labels: Shape of ``inputs``, one position ahead; ignored labels are -100.
+        divisors: Divisors of the summed cross entropies of tokens and of codes, ``(2,)``. None:
+            the numbers of labels in this batch. Processes that train together pass the mean of
+            their numbers of labels; then the mean of their gradients is that of all labels.
 
     Returns:
-        The loss and its parts. Without any label a part is 0.
+        The loss and its parts. A part without labels is 0.
     """
-    # The choices that depend on values come first, all together: on a GPU each waits for the
-    # work in flight.
+    # All operations whose shapes depend on values come first, because on a GPU each of them waits
+    # for the queued kernels.
     counts = labels != IGNORED_LABEL
     codes, is_frame = next_frames(inputs)
     token_places = counts[:, 0].flatten().nonzero().squeeze(1)
     frame_places = (counts[:, 1:].any(dim=1) & is_frame).flatten().nonzero().squeeze(1)
-    # Nothing is asked at or after the last label of a sequence: to the loss this is padding too.
-    asked = counts.any(dim=1)
-    padding_mask = asked.flip(1).cumsum(1).flip(1) == 0
+    # Positions after the last label of a sequence do not affect the loss: treat them as padding.
+    has_label = counts.any(dim=1)
+    padding_mask = has_label.flip(1).cumsum(1).flip(1) == 0
 
     hidden = model.hidden_states(inputs, padding_mask).flatten(0, 1)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -127,13 +125,13 @@ def dual_ar_loss(
 
 
 def count_labels(labels: Tensor) -> Tensor:
-    """Count the labels of the next token and those of codes, ``(2,)``."""
+    """Count the token labels and the code labels, ``(2,)``."""
     counts = labels != IGNORED_LABEL
     return torch.stack((counts[:, 0].sum(), counts[:, 1:].sum()))
 
 
 def _is_ranked(code_labels: Tensor) -> Tensor:
-    """Say which labels top-5 accuracy looks at: code 0 is left out, it also stands for no code."""
+    """Mask of the labels for top-5 accuracy. Code 0 is excluded, because it also means no code."""
     return (code_labels != IGNORED_LABEL) & (code_labels != 0)
 
 
@@ -150,15 +148,15 @@ def _sum_over_chunks(
     parameters: Sequence[nn.Parameter],
     chunk_size: int,
 ) -> Tensor:
-    """Add up a function of rows, chunk by chunk.
+    """Sum a function of rows, chunk by chunk.
 
     Args:
-        chunk_sums: From rows of ``hidden`` and ``targets`` to a vector of sums over these rows.
+        chunk_sums: Maps rows of ``hidden`` and ``targets`` to a vector of sums over these rows.
             Only the first sum, the loss, is differentiable.
         hidden: ``(rows, dim)``.
         targets: ``(rows, ...)``.
-        parameters: What ``chunk_sums`` may use that is trained.
-        chunk_size: The most rows per call.
+        parameters: All trainable parameters that ``chunk_sums`` may use.
+        chunk_size: Maximum number of rows per call.
 
     Returns:
         The sums, ``(sums,)``.
@@ -171,10 +169,9 @@ def _sum_over_chunks(
 
 
 class _SumOverChunks(torch.autograd.Function):
-    """``_sum_over_chunks`` whose forward pass takes the gradients of each chunk right away.
+    """``_sum_over_chunks`` that computes the gradients of each chunk in the forward pass.
 
-    A sum of losses has the same gradient whatever is done with it, up to one factor; so what the
-    chunk computed can be dropped before the next.
+    The backward pass only scales them, so the activations of a chunk are freed before the next.
     """
 
     @staticmethod

@@ -1,9 +1,4 @@
-"""Keep what an interrupted run needs to go on as if nothing had happened.
-
-Everything of one moment lies in one folder, ``step_000000010/``, that appears whole or not at all:
-Lightning's checkpoint (adapter, optimizer, schedule, step, position in the data) and the curves as
-they were. Random numbers need no keeping: each batch draws from a seed of its own.
-"""
+"""Save what an interrupted run needs to resume with the same result."""
 
 import shutil
 from pathlib import Path
@@ -15,12 +10,16 @@ CURVES = "curves"
 
 
 class ResumePoints(Callback):
-    """Keep the newest point from which training can go on.
+    """Keeps the newest resume point, a folder ``step_000000010/`` that is written atomically.
+
+    It holds Lightning's checkpoint (adapter, optimizer, schedule, step, position in the data) and a
+    copy of the curves. States of random number generators are not needed, because each batch has
+    its own seed.
 
     Args:
-        folder: Where the points go; those of an interrupted run may be in it.
+        folder: Folder for resume points. It may hold those of an interrupted run.
         curves: Folder of DVCLive.
-        every_steps: Optimizer steps between two.
+        every_steps: Optimizer steps between two resume points.
     """
 
     def __init__(self, folder: Path, curves: Path, *, every_steps: int) -> None:
@@ -29,16 +28,16 @@ class ResumePoints(Callback):
         self.every_steps = every_steps
 
     def latest(self) -> Path | None:
-        """Return the newest point's folder, if there is one."""
+        """Return the folder of the newest resume point, or None."""
         return max(self.folder.glob("step_*"), default=None)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Keep this moment, if it is time to, and let go of earlier ones."""
+        """Save a resume point if it is due, and delete earlier ones."""
         step = trainer.global_step
         if not step or step % self.every_steps or step == trainer.max_steps:
             return
         partial = self.folder / ".partial"
-        # All processes take part; only the first one writes.
+        # All processes take part in this call; only the first one writes.
         trainer.save_checkpoint(partial / CHECKPOINT)
         if trainer.is_global_zero:
             earlier = list(self.folder.glob("step_*"))

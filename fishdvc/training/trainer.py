@@ -1,10 +1,9 @@
-"""Lightning's Trainer as fishdvc uses it: loggers, validation by step, quiet where nobody looks."""
+"""Lightning's Trainer and loggers, set up for fishdvc."""
 
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -14,28 +13,28 @@ from fishdvc.errors import ParamsError
 from fishdvc.machine import MachineParams
 from fishdvc.training.params import TrainLoraParams
 
-LoggerName = Literal["csv", "tensorboard", "none"]
 
-
-def build_loggers(folder: Path, logger: LoggerName) -> list[Logger]:
-    """Make the logger asked for beside the curves, which DVCLive writes.
+def build_loggers(folder: Path, logger: str) -> list[Logger]:
+    """Build the logger that ``machine.logger`` names, in addition to DVCLive.
 
     Args:
-        folder: Where it writes.
-        logger: Which.
+        folder: Folder of the logger.
+        logger: csv, tensorboard or none.
 
     Raises:
-        ParamsError: TensorBoard is asked for, but not installed.
+        ParamsError: TensorBoard is not installed.
     """
+    if logger == "none":
+        return []
     if logger == "csv":
         return [CSVLogger(folder, name=None, version="")]
-    if logger == "tensorboard":
-        try:
-            return [TensorBoardLogger(folder, name=None, version="")]
-        except ModuleNotFoundError as error:
-            todo = "pip install tensorboard, or set train_lora.logger to csv"
-            raise ParamsError(f"train_lora.logger: TensorBoard is not installed; {todo}") from error
-    return []
+    try:
+        return [TensorBoardLogger(folder, name=None, version="")]
+    except ModuleNotFoundError as error:
+        raise ParamsError(
+            "machine.logger: TensorBoard is not installed; pip install tensorboard, or set "
+            "machine.logger: csv"
+        ) from error
 
 
 def build_trainer(
@@ -53,7 +52,7 @@ def build_trainer(
         loggers: Loggers of the run.
         callbacks: Callbacks of the run.
     """
-    # Silence Lightning's banner; the stage prints its own plan.
+    # Silence Lightning's banner; train_lora prints its own lines.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     strategy: str | Strategy = "auto"
     if machine.process_group_backend != "auto":
@@ -61,7 +60,7 @@ def build_trainer(
     return Trainer(
         max_steps=params.max_steps,
         max_epochs=-1,
-        # Lightning counts batches here, and across epochs only with the next argument.
+        # Counted in batches, and across epochs because of the next argument.
         val_check_interval=params.val_every_steps * params.accumulate_grad_batches,
         check_val_every_n_epoch=None,
         accumulate_grad_batches=params.accumulate_grad_batches,
@@ -74,7 +73,7 @@ def build_trainer(
         logger=list(loggers),
         callbacks=list(callbacks),
         log_every_n_steps=1,
-        # The data module plans each epoch, separately for each process.
+        # SentenceDataModule needs these two.
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,

@@ -4,7 +4,7 @@ import torch
 from fishdvc.dataset.collate import collate_sequences
 
 
-def test_a_batch_by_hand() -> None:
+def test_collating_two_handmade_sequences() -> None:
     long = (np.array([[7, 8, 9], [0, 1, 2]]), np.array([[-100, 9, 5], [-100, 2, 0]]))
     short = (np.array([[6], [0]]), np.array([[4], [-100]]))
     batch = collate_sequences([short, long], padding_id=99)

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,70 +10,56 @@ from torch import Tensor
 
 from fishdvc.dataset.collate import Batch
 from fishdvc.dataset.datamodule import SentenceDataModule
-from fishdvc.dataset.shards import Sentence, SpeakerGroup, write_shard
+from fishdvc.dataset.examples import tokenize_sentence
+from fishdvc.dataset.sentence_set import SentenceSet
 from fishdvc.errors import DatasetError
-from fishdvc.text.tokenizer import Tokenizer, load_tokenizer
+from fishdvc.text.tokenizer import load_tokenizer
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*does not have many workers",  # starting one costs more than these batches
-    "ignore:.*LeafSpec.*is deprecated:FutureWarning",  # lightning 2.6 with torch 2.14
-)
 NUM_SENTENCES = 24
 
 
 @pytest.fixture(scope="module")
-def tokenizer(assets: Path) -> Tokenizer:
-    return load_tokenizer(assets / "text2semantic")
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two speakers of 12 sentences; sentence n has 5 + n frames, all codes n."""
-    folder = tmp_path_factory.mktemp("shards")
-    sentences = [
-        Sentence((f"text {n}",), np.full((8, 5 + n), n, dtype=np.uint16))
-        for n in range(NUM_SENTENCES)
-    ]
-    groups = [
-        SpeakerGroup("a", "folder", tuple(sentences[:12])),
-        SpeakerGroup("b", "folder", tuple(sentences[12:])),
-    ]
-    write_shard(folder / "0.protos", groups)
-    return folder
-
-
-def data_of(shards: Path, tokenizer: Tokenizer, **changes: Any) -> SentenceDataModule:
-    settings = {"batch_size": 2, "max_length": 200, "seed": 1, "num_workers": 0} | changes
-    return SentenceDataModule(
-        shards, shards, tokenizer, num_codebooks=8, codebook_size=1000, **settings
+def sentences(assets: Path) -> SentenceSet:
+    """Two speakers of 12 sentences; sentence n has 5 + n frames, and all its codes are n."""
+    tokenizer = load_tokenizer(assets / "text2semantic")
+    numbers = range(NUM_SENTENCES)
+    tokenized = tuple(
+        tokenize_sentence(tokenizer, (f"text {n}",), np.full((8, 5 + n), n)) for n in numbers
     )
+    return SentenceSet(tokenized, tuple(n // 12 for n in numbers), ())
 
 
-def sentences_in(batch: Batch) -> list[list[int]]:
-    """Numbers of the sentences in each sequence, told by the codes after each ``<|voice|>``."""
-    return [(row[1][1:][row[0][:-1] == 1034]).tolist() for row in batch.inputs]
+def data_of(sentences: SentenceSet, **changes: Any) -> SentenceDataModule:
+    settings = {"batch_size": 2, "max_length": 200, "seed": 1, "padding_id": 1025} | changes
+    data = SentenceDataModule(sentences, sentences, **settings)
+    data.trainer = on_rank(0, 1)
+    return data
 
 
 def on_rank(rank: int, num_ranks: int, epoch: int = 0) -> Any:
     return SimpleNamespace(global_rank=rank, world_size=num_ranks, current_epoch=epoch)
 
 
-def test_an_epoch_holds_every_sentence_once_and_whole(shards: Path, tokenizer: Tokenizer) -> None:
-    data = data_of(shards, tokenizer)
-    data.setup()
+def sentences_in(batch: Batch) -> list[list[int]]:
+    """Numbers of the sentences in each sequence, by the codes after each ``<|voice|>``."""
+    return [(row[1][1:][row[0][:-1] == 1034]).tolist() for row in batch.inputs]
+
+
+def test_an_epoch_holds_every_sentence_once_and_whole(sentences: SentenceSet) -> None:
+    data = data_of(sentences)
     batches = list(data.train_dataloader())
-    assert len(batches) == data.num_train_batches(epoch=0)
+    assert len(batches) == data.num_train_batches(0, 1)
     seen = [sentences_in(batch) for batch in batches]
     flat = [n for batch in seen for sequence in batch for n in sequence]
     assert sorted(flat) == list(range(NUM_SENTENCES))
     assert all(len({n < 12 for n in sequence}) == 1 for batch in seen for sequence in batch)
-    assert sum(int((~batch.padding_mask).sum()) for batch in batches) == data.num_train_tokens
+    num_tokens = sum(sentence.num_tokens for sentence in sentences.sentences)
+    assert sum(int((~batch.padding_mask).sum()) for batch in batches) == num_tokens
     assert max(batch.inputs.shape[2] for batch in batches) <= 200
-    assert data.num_train_sentences == data.num_val_sentences == NUM_SENTENCES
 
 
-def test_epochs_differ_and_ranks_share(shards: Path, tokenizer: Tokenizer) -> None:
-    data = data_of(shards, tokenizer)
+def test_epochs_differ_and_ranks_share_an_epoch(sentences: SentenceSet) -> None:
+    data = data_of(sentences)
 
     def seen(rank: int, num_ranks: int, epoch: int) -> list[list[list[int]]]:
         data.trainer = on_rank(rank, num_ranks, epoch)
@@ -82,50 +67,31 @@ def test_epochs_differ_and_ranks_share(shards: Path, tokenizer: Tokenizer) -> No
 
     assert seen(0, 1, 0) == seen(0, 1, 0) != seen(0, 1, 1)
     both = [seen(rank, 2, 3) for rank in range(2)]
-    assert len(both[0]) == len(both[1]) == data.num_train_batches(epoch=3, num_ranks=2)
+    assert len(both[0]) == len(both[1]) == data.num_train_batches(3, 2)
     flat = [n for rank in both for batch in rank for sequence in batch for n in sequence]
     assert sorted(flat) == list(range(NUM_SENTENCES))
 
 
-def test_validation_takes_each_sentence_alone_in_a_fixed_order(
-    shards: Path, tokenizer: Tokenizer
-) -> None:
-    data = data_of(shards, tokenizer)
+def test_sentences_seen_are_counted_over_all_ranks(sentences: SentenceSet) -> None:
+    data = data_of(sentences)
+    first = set()
+    for rank in range(2):
+        data.trainer = on_rank(rank, 2)
+        first |= {n for s in sentences_in(next(iter(data.train_dataloader()))) for n in s}
+    assert data.num_sentences_seen(1, 2) == len(first) < NUM_SENTENCES
+    assert data.num_sentences_seen(100, 2) == NUM_SENTENCES
+
+
+def test_validation_sentences_are_single_and_sorted_by_length(sentences: SentenceSet) -> None:
+    data = data_of(sentences)
     seen = [n for batch in data.val_dataloader() for n in sentences_in(batch)]
     assert seen == [[n] for n in range(NUM_SENTENCES)]
     data.trainer = on_rank(1, 2, epoch=7)
-    assert next(sentences_in(batch) for batch in data.val_dataloader()) == [[2], [3]]
-
-
-def test_too_long_sentences_are_left_out_and_named(shards: Path, tokenizer: Tokenizer) -> None:
-    lengths = data_of(shards, tokenizer)._train_set.num_tokens
-    data = data_of(shards, tokenizer, max_length=lengths[-3])
-    data.setup()
-    assert data.num_train_sentences == NUM_SENTENCES - 2
-    assert (
-        data.too_long_train_sentences
-        == data.too_long_val_sentences
-        == tuple(
-            f"b, sentence {n - 12} ('text {n}'): at most {lengths[-3]} tokens, got {lengths[n]}"
-            for n in (22, 23)
-        )
-    )
-    for loader in (data.train_dataloader(), data.val_dataloader()):
-        flat = [n for batch in loader for sequence in sentences_in(batch) for n in sequence]
-        assert sorted(flat) == list(range(NUM_SENTENCES - 2))
-    with pytest.raises(DatasetError, match=r"every sentence is too long.*\(24 problems\)"):
-        data_of(shards, tokenizer, max_length=10).setup()
-
-
-def test_workers_change_nothing(shards: Path, tokenizer: Tokenizer) -> None:
-    alone = data_of(shards, tokenizer).train_dataloader()
-    helped = data_of(shards, tokenizer, num_workers=1).train_dataloader()
-    for left, right in zip(alone, helped, strict=True):
-        torch.testing.assert_close(left, right)
+    assert sentences_in(data.val_dataloader()[0]) == [[2], [3]]
 
 
 class Recorder(lightning.LightningModule):
-    """Learns nothing and remembers the batches."""
+    """Records the batches that it is trained on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,32 +134,25 @@ def trainer_of(*callbacks: lightning.Callback) -> lightning.Trainer:
     )
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
-
-
-@pytest.mark.parametrize("step", [1, 3, 4, 5, 10])
-def test_a_resumed_run_sees_the_batches_that_were_left(
-    shards: Path, tokenizer: Tokenizer, tmp_path: Path, step: int
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning")
+@pytest.mark.parametrize("step", [1, 4, 10])
+def test_a_resumed_run_sees_the_remaining_batches(
+    sentences: SentenceSet, tmp_path: Path, step: int
 ) -> None:
     whole, rest = Recorder(), Recorder()
     path = tmp_path / "run.ckpt"
-    data = data_of(shards, tokenizer)
-    assert data.num_train_batches(epoch=0) == 4
+    data = data_of(sentences)
+    assert data.num_train_batches(0, 1) == 4
     trainer_of(SaveAt(step, path)).fit(whole, data)
     assert len(whole.seen) == 13
-    trainer_of().fit(rest, data_of(shards, tokenizer), ckpt_path=path)
+    trainer_of().fit(rest, data_of(sentences), ckpt_path=path)
     assert rest.seen == whole.seen[step:]
 
 
-def test_a_run_may_be_resumed_twice(shards: Path, tokenizer: Tokenizer) -> None:
-    data = data_of(shards, tokenizer)
+def test_a_run_may_be_resumed_after_every_batch(sentences: SentenceSet) -> None:
+    data = data_of(sentences)
     state, seen = data.train_dataloader().state_dict(), []
-    for _ in range(data.num_train_batches(epoch=0)):
+    for _ in range(data.num_train_batches(0, 1)):
         loader = data.train_dataloader()
         loader.load_state_dict(state)
         seen.append(sentences_in(next(iter(loader))))
@@ -201,12 +160,11 @@ def test_a_run_may_be_resumed_twice(shards: Path, tokenizer: Tokenizer) -> None:
     assert seen == [sentences_in(batch) for batch in data.train_dataloader()]
 
 
-def test_a_position_in_other_batches_is_refused(shards: Path, tokenizer: Tokenizer) -> None:
-    loader = data_of(shards, tokenizer).train_dataloader()
-    batches = iter(loader)
-    next(batches)
+def test_a_position_in_other_batches_raises(sentences: SentenceSet) -> None:
+    loader = data_of(sentences).train_dataloader()
+    next(iter(loader))
     state = loader.state_dict()
-    other = data_of(shards, tokenizer, batch_size=3).train_dataloader()
+    other = data_of(sentences, batch_size=3).train_dataloader()
     with pytest.raises(DatasetError, match="4 batches as in the interrupted run, got 3"):
         other.load_state_dict(state)
     state["epoch"] = 1

@@ -14,7 +14,7 @@ def tokenizer(assets: Path) -> Tokenizer:
     return load_tokenizer(assets / "text2semantic")
 
 
-def test_examples_are_those_of_the_reference(tokenizer: Tokenizer, assets: Path) -> None:
+def test_examples_equal_those_of_the_reference(tokenizer: Tokenizer, assets: Path) -> None:
     golden = load_file(assets / "dataset_packed.safetensors")
     for group_index, group in enumerate(read_shard(assets / "dataset.protos")):
         for index, sentence in enumerate(group.sentences):
@@ -26,7 +26,7 @@ def test_examples_are_those_of_the_reference(tokenizer: Tokenizer, assets: Path)
     assert not golden
 
 
-def test_an_example_by_hand(tokenizer: Tokenizer) -> None:
+def test_a_handmade_example(tokenizer: Tokenizer) -> None:
     codes = np.array([[3, 4], [0, 9]], dtype=np.uint16)
     tokens, labels = training_example(tokenize_sentence(tokenizer, ["a"], codes))
     np.testing.assert_array_equal(tokens[:, -3:], [[1034, 1039, 1040], [0, 3, 4], [0, 0, 9]])
@@ -38,7 +38,7 @@ def test_an_example_by_hand(tokenizer: Tokenizer) -> None:
     assert (tokens[1:, :-2] == 0).all()
 
 
-def test_each_text_has_an_example_of_its_own(tokenizer: Tokenizer) -> None:
+def test_each_alternative_text_has_its_own_example(tokenizer: Tokenizer) -> None:
     codes = np.ones((8, 5), dtype=np.int64)
     sentence = tokenize_sentence(tokenizer, ["short", "a much longer text"], codes)
     for index, text in enumerate(["short", "a much longer text"]):

@@ -1,10 +1,11 @@
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fishdvc.dataset.sentence_set import SentenceSet, read_sentences
-from fishdvc.dataset.shards import Sentence, SpeakerGroup, write_shard
+from fishdvc.dataset.shards import CLIP_LIST, Sentence, SpeakerGroup, write_shards
 from fishdvc.errors import DatasetError
 from fishdvc.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -14,62 +15,82 @@ def tokenizer(assets: Path) -> Tokenizer:
     return load_tokenizer(assets / "text2semantic")
 
 
-def read(folder: Path, tokenizer: Tokenizer) -> SentenceSet:
-    return read_sentences(folder, tokenizer, num_codebooks=8, codebook_size=1000)
+def codes(num_codebooks: int = 8, num_frames: int = 3, value: int = 0) -> np.ndarray:
+    return np.full((num_codebooks, num_frames), value, dtype=np.uint16)
 
 
-def test_sentences_are_named_by_speaker_place_and_text(
+def read(
+    tokenizer: Tokenizer,
+    folder: Path,
+    groups: list[SpeakerGroup],
+    *,
+    max_length: int = 200,
+    clips: dict[str, list[str]] | None = None,
+) -> SentenceSet:
+    write_shards(folder / "shards", groups, 1)
+    if clips:
+        (folder / "shards" / CLIP_LIST).write_text(json.dumps(clips))
+    return read_sentences(folder / "shards", tokenizer, num_codebooks=8, max_length=max_length)
+
+
+def test_sentences_are_numbered_by_speaker_across_shards(
     tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    codes = np.zeros((8, 3), dtype=np.uint16)
-    for shard, speakers in (("0.protos", ["b", "a"]), ("1.protos", ["b"])):
-        groups = [
-            SpeakerGroup(
-                name, "folder", (Sentence(("one\ntwo",), codes), Sentence(("x" * 99,), codes))
-            )
-            for name in speakers
-        ]
-        write_shard(tmp_path / shard, groups)
-    sentences = read(tmp_path, tokenizer)
-    assert sentences.speakers == (0, 0, 1, 1, 0, 0)
-    assert sentences.names[0] == "b, sentence 0 ('one two')"
-    assert sentences.names[3] == f"a, sentence 1 ('{'x' * 60}')"
-    assert sentences.names[4] == "b, sentence 2 ('one two')"
-    assert sentences.num_tokens == tuple(s.num_tokens for s in sentences.sentences)
+    sentences = (Sentence(("one",), codes()), Sentence(("two", "three"), codes()))
+    groups = [SpeakerGroup(name, "folder", sentences) for name in ("b", "a", "b")]
+    found = read(tokenizer, tmp_path, groups)
+    assert found.speakers == (0, 0, 1, 1, 0, 0)
+    assert [len(sentence.ids) for sentence in found.sentences] == [1, 2] * 3
+    assert found.too_long == ()
 
 
-def test_all_unusable_sentences_are_named_at_once(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    def codes(num_codebooks: int, num_frames: int, value: int = 0) -> np.ndarray:
-        return np.full((num_codebooks, num_frames), value, dtype=np.uint16)
-
-    bad = (
-        Sentence(("fine",), codes(8, 3, 999)),
-        Sentence((), codes(8, 3)),
-        Sentence((" 😀 ",), codes(8, 3)),
-        Sentence(("books",), codes(4, 3)),
-        Sentence(("frames",), codes(8, 0)),
-        Sentence(("range",), codes(8, 3, 1000)),
+@pytest.mark.parametrize(
+    ("clips", "names"),
+    [
+        (None, ["a, sentence 1", "b, sentence 0"]),
+        ({"a": ["a/5", "a/7"], "b": ["more/b/1"]}, ["a/7", "more/b/1"]),
+    ],
+)
+def test_too_long_sentences_are_left_out_and_listed(
+    tokenizer: Tokenizer, tmp_path: Path, clips: dict[str, list[str]] | None, names: list[str]
+) -> None:
+    short, long = Sentence(("x",), codes()), Sentence(("one\n" + "x" * 99,), codes())
+    groups = [SpeakerGroup("a", "folder", (short, long)), SpeakerGroup("b", "folder", (long,))]
+    num_tokens = read(tokenizer, tmp_path / "all", groups, max_length=999).sentences[1].num_tokens
+    found = read(tokenizer, tmp_path, groups, max_length=num_tokens - 1, clips=clips)
+    assert found.speakers == (0,)
+    assert found.too_long == tuple(
+        f"{name} ('one {'x' * 56}'): at most {num_tokens - 1} tokens, got {num_tokens}"
+        for name in names
     )
-    write_shard(tmp_path / "0.protos", [SpeakerGroup("spk", "folder", bad)])
+
+
+def test_only_too_long_sentences_raise(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    groups = [SpeakerGroup("a", "folder", (Sentence(("x",), codes()),) * 3)]
+    with pytest.raises(DatasetError, match=r"every sentence is too long.*\(3 problems\)"):
+        read(tokenizer, tmp_path, groups, max_length=10)
+
+
+def test_all_unusable_sentences_are_listed(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    bad = (
+        Sentence(("fine",), codes(value=1023)),
+        Sentence((), codes()),
+        Sentence((" 😀 ",), codes()),
+        Sentence(("books",), codes(num_codebooks=4)),
+        Sentence(("frames",), codes(num_frames=0)),
+        Sentence(("range",), codes(value=1024)),
+    )
     with pytest.raises(DatasetError) as error:
-        read(tmp_path, tokenizer)
+        read(tokenizer, tmp_path, [SpeakerGroup("spk", "folder", bad)])
     assert str(error.value).splitlines()[1:] == [
-        "  spk, sentence 1 (''): a text, got none",
-        "  spk, sentence 2 ('😀'): a text, got none",
-        "  spk, sentence 3 ('books'): codes of 8 codebooks, got 4",
-        "  spk, sentence 4 ('frames'): codes of one frame or more, got none",
-        "  spk, sentence 5 ('range'): codes in 0..999, got 1000",
+        "  spk, sentence 1 (''): expected a text, got none",
+        "  spk, sentence 2 ('😀'): expected a text, got none",
+        "  spk, sentence 3 ('books'): expected codes of 8 codebooks, got 4",
+        "  spk, sentence 4 ('frames'): expected codes of at least one frame, got none",
+        "  spk, sentence 5 ('range'): expected codes in 0..1023, got 1024",
     ]
 
 
-def test_a_folder_without_sentences_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="got none"):
-        read(tmp_path, tokenizer)
-    write_shard(tmp_path / "0.protos", [SpeakerGroup("spk", "folder", ())])
-    with pytest.raises(DatasetError, match="sentences, got none"):
-        read(tmp_path, tokenizer)
-
-
-def test_codes_must_have_semantic_tokens(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="1024 semantic tokens, got 1025"):
-        read_sentences(tmp_path, tokenizer, num_codebooks=8, codebook_size=1025)
+def test_a_folder_without_sentences_raises(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no sentences"):
+        read(tokenizer, tmp_path, [SpeakerGroup("spk", "folder", ())])

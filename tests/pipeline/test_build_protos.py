@@ -1,4 +1,4 @@
-"""build_protos: equal bytes for equal input, a fair split, and no code that does not fit."""
+"""build_protos: contents of shards, equal bytes for equal input, the split, and bad codes."""
 
 import json
 from collections import Counter
@@ -17,9 +17,12 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture
 def run(shipped: Any, base_folder: Path) -> Any:
-    def run(*, on_bad_clip: str = "fail", config: Path | None = None, **changes: Any) -> str:
+    def run(
+        *, workers: int = 1, on_bad_clip: str = "fail", config: Path | None = None, **changes: Any
+    ) -> str:
         return build_protos(
             shipped("build_protos", **changes),
+            workers=workers,
             model_config=config or base_folder / "config.json",
             normalized=Path("normalized"),
             codes=Path("codes"),
@@ -55,7 +58,7 @@ def contents() -> dict[str, bytes]:
 
 
 @pytest.mark.usefixtures("_clips")
-def test_shards_hold_every_clip_once_in_order_with_its_codes(run: Any) -> None:
+def test_shards_hold_every_clip_once_with_its_text_and_codes(run: Any) -> None:
     add("ann/9.5", "<laugh> Two {cough}\n lines. ")
     summary = run(val_fraction=0.25)
     assert summary.startswith("build_protos: 8 clips to train on, 3 held out, 2 shards, 0 skipped")
@@ -85,7 +88,7 @@ def test_shards_hold_every_clip_once_in_order_with_its_codes(run: Any) -> None:
 
 
 @pytest.mark.usefixtures("_clips")
-def test_equal_input_gives_equal_bytes_and_old_shards_go(run: Any) -> None:
+def test_equal_input_gives_equal_bytes_and_old_shards_are_removed(run: Any) -> None:
     run(workers=0)
     first = contents()
     run(workers=4)
@@ -99,7 +102,7 @@ def test_equal_input_gives_equal_bytes_and_old_shards_go(run: Any) -> None:
 
 
 @pytest.mark.usefixtures("_clips")
-def test_codes_that_do_not_fit_the_model_are_all_named(run: Any) -> None:
+def test_bad_clips_are_all_listed_or_skipped(run: Any) -> None:
     run()
     before = contents()
     add("ann/0.5", codes=np.zeros((7, 4), np.uint16))
@@ -108,13 +111,13 @@ def test_codes_that_do_not_fit_the_model_are_all_named(run: Any) -> None:
     add("ann/3.5", codes=np.full((8, 4), 1024, np.uint16))
     add("ann/4.5", codes=np.full((8, 4), -1, np.int64))
     add("ann/5.5", codes=np.zeros((8, 4), np.float32))
-    Path("codes/ann/6.5.npy").write_bytes(b"\x93NUMPY\x01\0")
+    # Pickled data must not be loaded, because it may run code.
+    np.save("codes/ann/6.5.npy", np.array([{"a": 1}], dtype=object))
     Path("codes/more/bob/0.npy").unlink()
     Path("normalized/more/bob/1.lab").unlink()
     with pytest.raises(DatasetError) as caught:
         run()
     message = str(caught.value)
-    assert "build_protos: mend these" in message
     assert "(9 problems):" in message
     for problem in (
         "normalized/more/bob/0.lab: no codes codes/more/bob/0.npy",
@@ -122,10 +125,10 @@ def test_codes_that_do_not_fit_the_model_are_all_named(run: Any) -> None:
         "codes/ann/0.5.npy: codes must have the shape (8, frames), got (7, 4)",
         "codes/ann/1.5.npy: codes must have the shape (8, frames), got (8, 0)",
         "codes/ann/2.5.npy: codes must have the shape (8, frames), got (8,)",
-        "codes/ann/3.5.npy: codes must lie in 0..1023, got 1024..1024",
-        "codes/ann/4.5.npy: codes must lie in 0..1023, got -1..-1",
-        "codes/ann/5.5.npy: codes must be whole numbers, got float32",
-        "codes/ann/6.5.npy: not readable as codes",
+        "codes/ann/3.5.npy: codes must be in 0..1023, got 1024..1024",
+        "codes/ann/4.5.npy: codes must be in 0..1023, got -1..-1",
+        "codes/ann/5.5.npy: codes must be integers, got float32",
+        "codes/ann/6.5.npy: cannot be read as codes: Object arrays",
     ):
         assert problem in message
     assert message.count("delete it and the cache folder, then run extract_vq again") == 7
@@ -133,31 +136,26 @@ def test_codes_that_do_not_fit_the_model_are_all_named(run: Any) -> None:
 
     add("ann/7.5")
     add("ann/8.5")
-    assert "2 clips to train on, 1 held out" in (summary := run(on_bad_clip="skip"))
+    summary = run(on_bad_clip="skip")
+    assert "2 clips to train on, 1 held out" in summary
     assert "9 skipped" in summary
     assert len(Path("skipped.txt").read_text().splitlines()) == 10
 
 
 @pytest.mark.usefixtures("_clips")
-def test_pickled_codes_are_never_unpickled(run: Any) -> None:
-    np.save("codes/ann/0.5.npy", np.array([{"a": 1}], dtype=object))
-    with pytest.raises(DatasetError, match=r"codes/ann/0\.5\.npy: not readable as codes"):
+def test_truncated_codes_are_a_bad_clip(run: Any) -> None:
+    Path("codes/ann/6.5.npy").write_bytes(b"\x93NUMPY\x01\0")
+    with pytest.raises(DatasetError, match=r"codes/ann/6\.5\.npy: cannot be read as codes"):
         run()
 
 
-@pytest.mark.usefixtures("_clips")
-@pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"num_codebooks": 8}'])
-def test_a_base_without_a_usable_configuration_is_named(run: Any, content: str | None) -> None:
-    config = Path("config.json")
-    if content is not None:
-        config.write_text(content)
-    with pytest.raises(CheckpointError, match=r"config\.json: not readable as .*; fetch the base"):
-        run(config=config)
+def test_a_config_that_cannot_be_used_raises(run: Any) -> None:
+    Path("config.json").write_text('{"num_codebooks": 8}')
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        run(config=Path("config.json"))
 
 
-def test_no_clip_at_all_is_no_success(run: Any) -> None:
-    Path("normalized").mkdir()
-    Path("codes").mkdir()
+def test_no_clip_raises(run: Any) -> None:
     with pytest.raises(DatasetError, match="no clip is left"):
         run()
 
@@ -169,36 +167,40 @@ def speakers_of(counts: dict[str, int]) -> list[str]:
 COUNTS = {"ann": 100, "bob": 5, "carl": 4, "more/dora": 33, "eve": 1}
 
 
-@pytest.mark.parametrize("val_fraction", [0.01, 0.1, 0.25, 0.5])
-@pytest.mark.parametrize("seed", range(5))
-def test_each_speaker_s_share_is_held_out(val_fraction: float, seed: int) -> None:
+@pytest.mark.parametrize("val_fraction", [0.01, 0.1, 0.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_share_of_each_speaker_is_held_out(val_fraction: float, seed: int) -> None:
     held_out = hold_out(speakers_of(COUNTS), val_fraction=val_fraction, seed=seed)
     found = Counter(Path(name).parent.as_posix() for name in held_out)
     for speaker, count in COUNTS.items():
-        least = 1 if count >= 5 else 0
-        assert found[speaker] == max(least, round(val_fraction * count))
+        minimum = 1 if count >= 5 else 0
+        assert found[speaker] == max(minimum, round(val_fraction * count))
         assert found[speaker] < count
 
 
-def test_another_seed_is_another_choice_and_the_same_the_same() -> None:
+def test_the_split_depends_on_the_seed_and_not_on_the_order_of_clips() -> None:
     names = speakers_of(COUNTS)
     choices = {hold_out(names, val_fraction=0.1, seed=seed) for seed in range(10)}
     assert len(choices) == 10
     assert hold_out(names[::-1], val_fraction=0.1, seed=3) in choices
 
 
-def test_adding_a_clip_moves_at_most_one_other() -> None:
-    for seed in range(40):
-        names = speakers_of({"ann": 20 + seed})
-        before = hold_out(names, val_fraction=0.1, seed=seed)
-        after = hold_out([*names, "ann/new"], val_fraction=0.1, seed=seed)
-        assert len((before ^ after) - {"ann/new"}) <= 1
-        assert not {name for name in before ^ after if not name.startswith("ann/")}
+@pytest.mark.parametrize("count", range(20, 60, 4))
+def test_adding_a_clip_moves_at_most_one_other(count: int) -> None:
+    names = speakers_of({"ann": count, "bob": 9})
+    before = hold_out(names, val_fraction=0.1, seed=count)
+    after = hold_out([*names, "ann/new"], val_fraction=0.1, seed=count)
+    assert len((before ^ after) - {"ann/new"}) <= 1
+    assert all(name.startswith("ann/") for name in before ^ after)
 
 
-def test_the_whole_of_a_small_corpus_is_never_held_out() -> None:
-    for counts in ({"ann": 2}, {"ann": 1, "bob": 1}, {"ann": 4}, {"ann": 1, "bob": 1, "eve": 2}):
-        held_out = hold_out(speakers_of(counts), val_fraction=0.1, seed=0)
-        assert len(held_out) == 1
-        with pytest.raises(DatasetError, match="a single clip cannot be"):
-            hold_out(["ann/1"], val_fraction=0.1, seed=0)
+@pytest.mark.parametrize(
+    "counts", [{"ann": 2}, {"ann": 1, "bob": 1}, {"ann": 4}, {"ann": 1, "bob": 1, "eve": 2}]
+)
+def test_one_clip_of_a_small_corpus_is_held_out(counts: dict[str, int]) -> None:
+    assert len(hold_out(speakers_of(counts), val_fraction=0.1, seed=0)) == 1
+
+
+def test_a_single_clip_raises() -> None:
+    with pytest.raises(DatasetError, match="expected at least 2 clips"):
+        hold_out(["ann/1"], val_fraction=0.1, seed=0)

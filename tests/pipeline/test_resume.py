@@ -1,130 +1,97 @@
-"""A training run that was interrupted goes on as if nothing had happened."""
+"""train_lora resumes an interrupted run with the same result."""
 
-import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from torch import Tensor
 
-from fishdvc.pipeline.train_lora import train_lora
 from fishdvc.training.module import AdapterTraining
+from tests.pipeline.training_run import adapters, checkpoints, metrics, train
 
 CACHE = Path(".fishdvc_cache/train_lora")
+PARAMS = {"max_steps": 7, "max_length": 150, "learning_rate": 0.01, "lora": {"dropout": 0.3}}
 
 
-class KilledError(Exception):
-    """Stands for whatever ended a run."""
+class InterruptionError(Exception):
+    """Interrupts a run."""
 
 
-@pytest.fixture
-def params(shipped: Any) -> Any:
-    return shipped(
-        "train_lora",
-        max_steps=7,
-        val_every_steps=2,
-        checkpoint_every_steps=2,
-        batch_size=1,
-        max_length=150,
-        learning_rate=0.01,
-        accelerator="cpu",
-        logger="none",
-    )
+@pytest.fixture(scope="module")
+def finished(
+    base_folder: Path, small_protos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of an uninterrupted run, read only."""
+    folder = tmp_path_factory.mktemp("finished")
+    train(folder, base_folder, small_protos, **PARAMS)
+    return folder
 
 
-def train(lora: Any, params: Any, base: Path, protos: Path, out: Path) -> str:
-    return train_lora(
-        lora,
-        params,
-        base=base,
-        protos=protos,
-        lora_folder=out / "lora",
-        logs=out / "logs",
-        curves=out / "curves",
-        too_long=out / "too_long.txt",
-        metrics=out / "metrics.json",
-    )
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def kill_at_batch(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+def train_and_interrupt(monkeypatch: pytest.MonkeyPatch, batch: int, *args: Path) -> None:
     step = AdapterTraining.training_step
 
     def training_step(self: AdapterTraining, *args: Any) -> Tensor:
         if self.num_batches == batch:
-            raise KilledError
+            raise InterruptionError
         return step(self, *args)
 
-    monkeypatch.setattr(AdapterTraining, "training_step", training_step)
+    with monkeypatch.context() as patch:
+        patch.setattr(AdapterTraining, "training_step", training_step)
+        with pytest.raises(InterruptionError):
+            train(*args, **PARAMS)
 
 
-@pytest.mark.parametrize("batch", [3, 4, 5])
-def test_a_run_that_was_killed_ends_in_the_same_adapters(
+def curves(folder: Path) -> dict[str, bytes]:
+    """All curves but the throughput."""
+    files = (folder / "curves").rglob("*.tsv")
+    return {path.name: path.read_bytes() for path in files if path.stem != "tokens_per_second"}
+
+
+@pytest.mark.parametrize(("batch", "step"), [(3, 2), (4, 4)])
+def test_a_resumed_run_has_the_same_adapters_curves_and_metrics(
     batch: int,
-    shipped: Any,
-    params: Any,
+    step: int,
+    finished: Path,
     base_folder: Path,
     small_protos: Path,
-    tmp_path: Path,
+    work: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    lora = shipped("lora", dropout=0.3)
-    train(lora, params, base_folder, small_protos, tmp_path / "unbroken")
-    with monkeypatch.context() as broken:
-        kill_at_batch(broken, batch)
-        with pytest.raises(KilledError):
-            train(lora, params, base_folder, small_protos, tmp_path / "out")
-    assert not (tmp_path / "out/lora").exists()
+    train_and_interrupt(monkeypatch, batch, work, base_folder, small_protos)
+    assert not Path("lora").exists()
     capsys.readouterr()
-
-    train(lora, params, base_folder, small_protos, tmp_path / "out")
-
-    last = "step_000000004" if batch >= 4 else "step_000000002"
-    assert f"goes on from {last}" in capsys.readouterr().out
-    assert contents(tmp_path / "out/lora") == contents(tmp_path / "unbroken/lora")
-    curves, unbroken = contents(tmp_path / "out/curves"), contents(tmp_path / "unbroken/curves")
-    differing = {name for name in unbroken if curves[name] != unbroken[name]}
-    assert differing <= {"plots/metrics/train/tokens_per_second.tsv", "metrics.json"}
-    metrics = [json.loads((tmp_path / d / "metrics.json").read_text()) for d in ("out", "unbroken")]
-    assert metrics[0] == metrics[1]
+    train(work, base_folder, small_protos, **PARAMS)
+    assert f"resuming from step_00000000{step}" in capsys.readouterr().out
+    assert adapters(work) == adapters(finished)
+    assert curves(work) == curves(finished)
+    assert metrics(work) == metrics(finished)
 
 
-def test_another_parameter_starts_anew(
-    shipped: Any,
-    params: Any,
+def test_a_run_with_other_params_is_not_resumed(
     base_folder: Path,
     small_protos: Path,
-    tmp_path: Path,
+    work: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with monkeypatch.context() as broken:
-        kill_at_batch(broken, 5)
-        with pytest.raises(KilledError):
-            train(shipped("lora"), params, base_folder, small_protos, tmp_path / "out")
-    train(shipped("lora", r=2), params, base_folder, small_protos, tmp_path / "out")
-    assert "goes on from" not in capsys.readouterr().out
+    train_and_interrupt(monkeypatch, 2, work, base_folder, small_protos)
+    assert list(CACHE.rglob("trainer.ckpt"))
+    train(work, base_folder, small_protos, **{**PARAMS, "max_steps": 1})
+    assert "resuming" not in capsys.readouterr().out
 
 
-def test_a_finished_run_leaves_nothing_behind(
-    shipped: Any, params: Any, base_folder: Path, small_protos: Path, tmp_path: Path
+def test_a_finished_run_leaves_no_cache(finished: Path) -> None:
+    assert list((finished / CACHE).iterdir()) == []
+
+
+def test_init_from_continues_an_earlier_adapter(
+    finished: Path, base_folder: Path, small_protos: Path, work: Path
 ) -> None:
-    train(shipped("lora"), params, base_folder, small_protos, tmp_path / "out")
-    assert list(CACHE.iterdir()) == []
-
-
-def test_init_from_goes_on_from_an_earlier_adapter(
-    shipped: Any, params: Any, base_folder: Path, small_protos: Path, tmp_path: Path
-) -> None:
-    train(shipped("lora"), params, base_folder, small_protos, tmp_path / "first")
-    last = tmp_path / "first/lora/step_000000007"
-    more = shipped("train_lora", **{**vars(params), "init_from": str(last), "max_steps": 2})
-    train(shipped("lora"), more, base_folder, small_protos, tmp_path / "second")
-    first = json.loads((tmp_path / "first/lora/checkpoints.json").read_text())
-    second = json.loads((tmp_path / "second/lora/checkpoints.json").read_text())
-    assert second[0]["val_loss"] == pytest.approx(first[-1]["val_loss"], abs=1e-5)
-    assert first[-1]["val_loss"] < first[0]["val_loss"]
+    earlier = "data/external/train_lora/step_000000007"
+    shutil.copytree(finished / "lora/step_000000007", earlier)
+    train(work, base_folder, small_protos, **{**PARAMS, "max_steps": 1, "init_from": earlier})
+    first, *_, last = checkpoints(finished)
+    assert checkpoints(work)[0]["val_loss"] == pytest.approx(last["val_loss"], abs=1e-5)
+    assert last["val_loss"] < first["val_loss"]

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ def tokenizer(assets: Path) -> Tokenizer:
 
 
 @pytest.mark.parametrize("case", ["plain", "reference"])
-def test_generation_prompts_are_those_of_the_reference(
+def test_generation_prompts_equal_those_of_the_reference(
     tokenizer: Tokenizer, assets: Path, case: str
 ) -> None:
     golden = load_file(assets / "text2semantic" / "greedy.safetensors")
@@ -32,7 +30,7 @@ def test_generation_prompts_are_those_of_the_reference(
     np.testing.assert_array_equal(prompt, golden[f"{case}.prompt"])
 
 
-def test_a_sentence_by_hand(tokenizer: Tokenizer) -> None:
+def test_speech_prompt_of_a_handmade_sentence(tokenizer: Tokenizer) -> None:
     codes = np.array([[3, 0, 1023], [7, 8, 9]], dtype=np.uint16)
     prompt = speech_prompt(tokenizer, " it‘s 😀", codes)
     assert tokenizer.decode(prompt[0]) == (
@@ -45,13 +43,13 @@ def test_a_sentence_by_hand(tokenizer: Tokenizer) -> None:
     assert not prompt[1:, -1].any()
 
 
-def test_the_codes_of_the_caller_stay_as_they_are(tokenizer: Tokenizer) -> None:
+def test_speech_prompt_does_not_change_its_codes(tokenizer: Tokenizer) -> None:
     codes = np.array([[1, 2], [3, 4]], dtype=np.int32)
     speech_prompt(tokenizer, "a", codes)
     np.testing.assert_array_equal(codes, [[1, 2], [3, 4]])
 
 
-def test_special_tokens_in_a_users_text_are_plain_text(tokenizer: Tokenizer) -> None:
+def test_special_tokens_in_a_text_are_plain_text(tokenizer: Tokenizer) -> None:
     prompt = generation_prompt(tokenizer, "a<|im_end|><|semantic:1|>b", num_codebooks=8)
     assert (prompt[0] == tokenizer.im_end_id).sum() == 2
     assert (prompt[0] < tokenizer.semantic_begin_id).all()
@@ -68,14 +66,6 @@ def test_special_tokens_in_a_users_text_are_plain_text(tokenizer: Tokenizer) -> 
         np.zeros((4, 2), dtype=np.int64),
     ],
 )
-def test_unusable_codes_are_refused(tokenizer: Tokenizer, codes: np.ndarray) -> None:
-    with pytest.raises(DatasetError, match="codes of a prompt: "):
+def test_unusable_reference_codes_raise(tokenizer: Tokenizer, codes: np.ndarray) -> None:
+    with pytest.raises(DatasetError, match="codes of a reference: expected "):
         generation_prompt(tokenizer, "text", [("reference", codes)], num_codebooks=8)
-    if codes.shape != (4, 2):
-        with pytest.raises(DatasetError, match="codes of a prompt: "):
-            speech_prompt(tokenizer, "text", codes)
-
-
-def test_text_needs_no_torch() -> None:
-    code = "import sys, fishdvc.text.prompt; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)

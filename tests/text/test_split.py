@@ -22,11 +22,13 @@ from fishdvc.text.split import split_text
         ("Wait… what? Oh", 9, ["Wait…", "what? Oh"]),
     ],
 )
-def test_texts_are_cut_where_people_would(text: str, max_characters: int, parts: list[str]) -> None:
+def test_texts_are_split_at_the_best_ending_that_fits(
+    text: str, max_characters: int, parts: list[str]
+) -> None:
     assert split_text(text, max_characters) == parts
 
 
-def test_nothing_but_white_space_is_lost_and_no_part_is_too_long() -> None:
+def test_only_white_space_is_lost_and_no_part_is_too_long() -> None:
     rng = random.Random(0)
     for _ in range(500):
         text = "".join(rng.choices("ab.,!? 。，\n-3\"'", k=rng.randint(0, 80)))

@@ -1,4 +1,3 @@
-import base64
 import json
 import shutil
 from collections.abc import Callable
@@ -36,7 +35,7 @@ def edit_ranks(folder: Path, edit: Callable[[list[str]], object]) -> None:
     path.write_text("\n".join(lines), encoding="ascii")
 
 
-def test_ids_are_those_of_the_reference(tokenizer: Tokenizer, assets: Path) -> None:
+def test_ids_equal_those_of_the_reference(tokenizer: Tokenizer, assets: Path) -> None:
     cases = json.loads((assets / "tokenizer_cases.json").read_text(encoding="utf-8"))
     assert len(cases) == 26
     assert [tokenizer.encode(case["text"]) for case in cases] == [case["ids"] for case in cases]
@@ -83,7 +82,7 @@ def test_other_leading_tokens_and_fewer_semantic_tokens(folder: Path) -> None:
     assert tokenizer.encode("hi<|phoneme_start|>") == [104, 105, 1025]
 
 
-def test_a_lone_equals_sign_is_no_token(folder: Path, assets: Path) -> None:
+def test_a_lone_equals_sign_is_skipped(folder: Path, assets: Path) -> None:
     edit_ranks(folder, lambda lines: lines.insert(300, "= 300"))
     edit_ranks(folder, lambda lines: lines.append("="))
     text = "Please enter <|im_end|>"
@@ -94,16 +93,16 @@ def test_a_lone_equals_sign_is_no_token(folder: Path, assets: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda lines: lines.__setitem__(4, "no*base64 4"), "line 5: .*'no\\*base64 4'"),
+        (lambda lines: lines.__setitem__(4, "no*base64 4"), "line 5: .* got b'no\\*base64 4'"),
         (lambda lines: lines.__setitem__(400, lines[400].split()[0]), "line 401: "),
-        (lambda lines: lines.__setitem__(400, lines[400] + "0"), "line 401: rank 400, got 4000"),
-        (lambda lines: lines.__setitem__(400, lines[9]), "line 401: .* second time"),
-        (lambda lines: lines.__setitem__(400, lines[400] + " x"), "line 401: two fields, got 3"),
-        (lambda lines: lines.clear(), "256 bytes"),
-        (lambda lines: lines.__delitem__(slice(900, None)), "1024: .*|after the ranks"),
+        (lambda lines: lines.__setitem__(400, lines[400] + "0"), "line 401: .* rank 400, got"),
+        (lambda lines: lines.__setitem__(400, f"{lines[9].split()[0]} 400"), "line 401: .* new"),
+        (lambda lines: lines.__setitem__(400, lines[400] + " x"), "line 401: "),
+        (lambda lines: lines.clear(), "256 bytes, 256 are missing"),
+        (lambda lines: lines.__delitem__(slice(900, None)), "expected an id in 900..1935"),
     ],
 )
-def test_damaged_ranks_are_named(
+def test_damaged_ranks_raise(
     folder: Path, edit: Callable[[list[str]], object], message: str
 ) -> None:
     edit_ranks(folder, edit)
@@ -115,17 +114,17 @@ def test_damaged_ranks_are_named(
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda ids: ids.pop("<|im_end|>"), r"<\|im_end\|>: an id, got none"),
-        (lambda ids: ids.update({"<|pad|>": 5}), r"<\|pad\|>: an id in 1024..2059.* got 5"),
-        (lambda ids: ids.update({"<|pad|>": 1024}), r"an id of its own, got 1024"),
+        (lambda ids: ids.pop("<|im_end|>"), r"<\|im_end\|>: missing"),
+        (lambda ids: ids.update({"<|pad|>": 5}), r"<\|pad\|>: .* id in 1024..2059, got 5"),
+        (lambda ids: ids.update({"<|pad|>": 1024}), r"unique id, got 1024"),
         (
             lambda ids: ids.update({"<|semantic:5|>": 1042, "<|semantic:6|>": 1041}),
-            r"<\|semantic:5\|>: id 1041, got 1042",
+            r"<\|semantic:5\|>: expected id 1041, got 1042",
         ),
-        (lambda ids: ids.update({"<|pad|>": "1026"}), "whole-number ids"),
+        (lambda ids: ids.update({"<|pad|>": "1026"}), "integer ids, got .* valid integer"),
     ],
 )
-def test_damaged_special_tokens_are_named(
+def test_damaged_special_tokens_raise(
     folder: Path, edit: Callable[[dict[str, int]], object], message: str
 ) -> None:
     edit_special_tokens(folder, edit)
@@ -134,15 +133,15 @@ def test_damaged_special_tokens_are_named(
     assert "special_tokens.json" in str(error.value)
 
 
-def test_missing_and_unreadable_files_are_named(folder: Path) -> None:
-    special_tokens = folder / "special_tokens.json"
-    for content in (b"{", b"[]", b"\xff\xfe", base64.b64encode(b"{}")):
-        special_tokens.write_bytes(content)
-        with pytest.raises(CheckpointError, match=r"special_tokens\.json: "):
-            load_tokenizer(folder)
-    special_tokens.unlink()
-    with pytest.raises(CheckpointError, match=r"special_tokens\.json: .*No such file"):
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff\xfe"])
+def test_special_tokens_that_are_not_a_json_object_raise(folder: Path, content: bytes) -> None:
+    (folder / "special_tokens.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"special_tokens\.json: expected a JSON object"):
         load_tokenizer(folder)
-    (folder / "tokenizer.tiktoken").unlink()
-    with pytest.raises(CheckpointError, match=r"tokenizer\.tiktoken: .*No such file"):
+
+
+@pytest.mark.parametrize("name", ["tokenizer.tiktoken", "special_tokens.json"])
+def test_a_missing_file_raises(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=rf"cannot read .*{name}: No such file"):
         load_tokenizer(folder)

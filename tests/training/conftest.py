@@ -1,4 +1,4 @@
-"""A small model with an adapter, and batches to train it on."""
+"""Fixtures: a small model with an adapter, and batches to train it on."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ MakeModule = Callable[..., AdapterTraining]
 MakeTrainer = Callable[..., Trainer]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_module(assets: Path) -> MakeModule:
     def make(**changes: float) -> AdapterTraining:
         torch.manual_seed(0)
@@ -35,7 +35,7 @@ def make_module(assets: Path) -> MakeModule:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_trainer() -> MakeTrainer:
     def make(*callbacks: Callback, **changes: object) -> Trainer:
         steps = {"max_steps": 4, "val_every_steps": 2, "checkpoint_every_steps": 2}
@@ -63,6 +63,6 @@ def batches(assets: Path) -> list[Batch]:
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def loader(batches: list[Batch]) -> DataLoader[Batch]:
     return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]

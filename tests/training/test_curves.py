@@ -1,4 +1,4 @@
-"""Curves by optimizer step, where DVC looks for them."""
+"""Curves: metrics by optimizer step, in DVCLive's files."""
 
 import json
 import shutil
@@ -36,32 +36,22 @@ def test_steps_are_optimizer_steps_and_0_is_the_base(
     assert last["step"] == 4
     assert last["val"]["loss"] == pytest.approx(column(folder, "val/loss")[4])
     assert last["train"]["loss"] == pytest.approx(column(folder, "train/loss")[4])
-
-
-def test_nothing_but_its_folder_is_written(
-    folder: Path, make_module: Any, make_trainer: Any, loader: Any
-) -> None:
-    make_trainer(Curves(folder), max_steps=1).fit(make_module(), loader, loader)
+    # By default DVCLive would also write dvc.yaml.
     assert [path.name for path in folder.parent.iterdir()] == ["curves"]
     assert not (folder / "dvc.yaml").exists()
 
 
-def test_an_earlier_run_s_curves_go(
+def test_the_curves_of_an_earlier_run_are_deleted_or_resumed(
     folder: Path, make_module: Any, make_trainer: Any, loader: Any
 ) -> None:
-    make_trainer(Curves(folder), max_steps=3).fit(make_module(), loader, loader)
+    make_trainer(Curves(folder), max_steps=2).fit(make_module(), loader, loader)
+    copy = shutil.copytree(folder, folder.with_name("copy"))
+
     make_trainer(Curves(folder), max_steps=1).validate(make_module(), loader, verbose=False)
     assert not (folder / "plots/metrics/train/loss.tsv").exists()
     assert column(folder, "val/loss").keys() == {0}
 
-
-def test_an_interrupted_run_s_curves_are_gone_on_with(
-    folder: Path, make_module: Any, make_trainer: Any, loader: Any
-) -> None:
-    make_trainer(Curves(folder), max_steps=2).fit(make_module(), loader, loader)
-    kept = shutil.copytree(folder, folder.with_name("kept"))
-    make_trainer(Curves(folder), max_steps=3).fit(make_module(), loader, loader)
-    going_on = make_trainer(Curves(folder, go_on_from=kept), max_steps=1)
-    going_on.validate(make_module(), loader, verbose=False)
-    assert column(folder, "train/loss") == column(kept, "train/loss")
+    resumed = make_trainer(Curves(folder, resume_from=copy), max_steps=1)
+    resumed.validate(make_module(), loader, verbose=False)
+    assert column(folder, "train/loss") == column(copy, "train/loss")
     assert column(folder, "val/loss").keys() == {2, 0}

@@ -1,4 +1,4 @@
-"""The loss: the reference's numbers, the plain formula's gradients, chunks, edge cases."""
+"""The loss: numbers of the reference, gradients of the plain formula, chunks, edge cases."""
 
 import math
 from pathlib import Path
@@ -36,7 +36,7 @@ def _chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.usefixtures("_chunks")
 @pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("with_gradients", [False, True])
-def test_the_loss_is_the_reference_s(
+def test_the_loss_equals_that_of_the_reference(
     model: DualAR, golden: dict[str, Tensor], wrapped: bool, with_gradients: bool
 ) -> None:
     if wrapped:
@@ -56,7 +56,7 @@ def test_the_loss_is_the_reference_s(
 
 
 def plain_loss(model: DualAR, inputs: Tensor, labels: Tensor) -> Tensor:
-    """The reference's formula on all logits."""
+    """The formula of the reference on all logits."""
     output = model(inputs)
     base = cross_entropy(output.token_logits.flatten(0, 1), labels[:, 0].flatten())
     code_labels = labels[:, 1:].transpose(1, 2).flatten()
@@ -64,7 +64,9 @@ def plain_loss(model: DualAR, inputs: Tensor, labels: Tensor) -> Tensor:
 
 
 @pytest.mark.usefixtures("_chunks")
-def test_gradients_are_the_plain_formula_s(model: DualAR, golden: dict[str, Tensor]) -> None:
+def test_gradients_equal_those_of_the_plain_formula(
+    model: DualAR, golden: dict[str, Tensor]
+) -> None:
     plain_loss(model, golden["inputs"], golden["labels"]).mul(3.0).backward()
     expected = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()
@@ -86,7 +88,7 @@ def test_gradient_checkpointing_changes_no_gradient(
     torch.testing.assert_close(*gradients)
 
 
-def test_counts_are_those_of_the_labels(model: DualAR, golden: dict[str, Tensor]) -> None:
+def test_counts_are_the_numbers_of_labels(model: DualAR, golden: dict[str, Tensor]) -> None:
     labels = golden["labels"]
     result = dual_ar_loss(model, golden["inputs"], labels)
     assert result.num_tokens == (labels[:, 0] != -100).sum()
@@ -94,13 +96,13 @@ def test_counts_are_those_of_the_labels(model: DualAR, golden: dict[str, Tensor]
     assert result.num_ranked_codes == (labels[:, 1:] > 0).sum()
 
 
-def test_padding_is_not_run(model: DualAR, golden: dict[str, Tensor]) -> None:
+def test_padding_is_skipped(model: DualAR, golden: dict[str, Tensor]) -> None:
     rows = []
     feed_forward = model.layers[0].feed_forward
     feed_forward.register_forward_pre_hook(lambda _module, args: rows.append(len(args[0])))
     dual_ar_loss(model, golden["inputs"], golden["labels"])
-    asked = (golden["labels"] != -100).any(1)
-    assert rows == [sum(int(row.nonzero().max()) + 1 for row in asked)]
+    has_label = (golden["labels"] != -100).any(1)
+    assert rows == [sum(int(row.nonzero().max()) + 1 for row in has_label)]
 
 
 def test_labels_without_a_frame_count_as_a_uniform_guess(model: DualAR) -> None:
@@ -113,16 +115,16 @@ def test_labels_without_a_frame_count_as_a_uniform_guess(model: DualAR) -> None:
     result.loss.backward()
 
 
-def test_a_batch_without_labels_has_no_loss(model: DualAR) -> None:
+def test_a_batch_without_labels_has_loss_0(model: DualAR) -> None:
     inputs = torch.zeros(2, 9, 3, dtype=torch.long)
     result = dual_ar_loss(model, inputs, torch.full_like(inputs, -100))
     assert result.loss == 0
     result.loss.backward()
 
 
-def test_accuracy_leaves_out_code_0(model: DualAR, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accuracy_excludes_code_0(model: DualAR, monkeypatch: pytest.MonkeyPatch) -> None:
     def codebook_logits(hidden: Tensor, codes: Tensor) -> Tensor:
-        logits = -torch.arange(1024.0).expand(*codes.shape, 1024)  # 0..4 are the likeliest
+        logits = -torch.arange(1024.0).expand(*codes.shape, 1024)  # 0..4 are the most likely
         return logits + 0 * hidden.sum()
 
     monkeypatch.setattr(model, "codebook_logits", codebook_logits)
