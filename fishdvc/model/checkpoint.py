@@ -4,7 +4,6 @@ Loading is strict, because a model with random weights would sound like a bad fi
 """
 
 import pickle
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from fishdvc.errors import CheckpointError, list_problems
-from fishdvc.model.config import read_config, read_json
+from fishdvc.model.config import DualARConfig, read_config, read_json
 from fishdvc.model.dual_ar import DualAR
-
-_SEMANTIC_TOKEN = re.compile(r"<\|semantic:(\d+)\|>")
 
 
 def load_dual_ar(
@@ -40,14 +37,9 @@ def load_dual_ar(
     """
     folder = Path(folder)
     config = read_config(folder / "config.json")
-    begin_id, num_tokens = _read_semantic_range(folder / "special_tokens.json", config.vocab_size)
-    if num_tokens != config.codebook_size:
-        raise CheckpointError(
-            f"{folder}: expected codebook_size = {config.codebook_size} semantic tokens in "
-            f"special_tokens.json, got {num_tokens}; take both files from one base"
-        )
+    begin_id = _read_semantic_begin_id(folder / "special_tokens.json", config)
     with torch.device("meta"), _NoInitialization():
-        model = DualAR(config, semantic_begin_id=begin_id, num_semantic_tokens=num_tokens)
+        model = DualAR(config, semantic_begin_id=begin_id, num_semantic_tokens=config.codebook_size)
     weights = load_weights(folder / "model.pth")
     if problems := _differences(model.state_dict(), weights):
         summary = f"{folder / 'model.pth'}: does not fit config.json; take both files from one base"
@@ -129,27 +121,18 @@ def _differences(expected: dict[str, Tensor], got: dict[str, Tensor]) -> list[st
     return problems
 
 
-def _read_semantic_range(path: Path, vocab_size: int) -> tuple[int, int]:
-    """Read the id of ``<|semantic:0|>`` and the number of semantic tokens."""
+def _read_semantic_begin_id(path: Path, config: DualARConfig) -> int:
+    """Read the id of ``<|semantic:0|>`` and check those of the other semantic tokens."""
     content = read_json(path)
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, got {type(content).__name__}")
-    id_of_code = {
-        int(match[1]): id_
-        for token, id_ in content.items()
-        if (match := _SEMANTIC_TOKEN.fullmatch(token))
-    }
-    begin_id = id_of_code.get(0)
-    if type(begin_id) is not int or any(
-        id_of_code.get(code) != begin_id + code for code in range(len(id_of_code))
-    ):
+    ids = content if isinstance(content, dict) else {}
+    found = {token: id_ for token, id_ in ids.items() if token.startswith("<|semantic:")}
+    first = found.get("<|semantic:0|>")
+    begin_id = first if type(first) is int else -1
+    expected = {f"<|semantic:{code}|>": begin_id + code for code in range(config.codebook_size)}
+    if found != expected or not 0 <= begin_id <= config.vocab_size - config.codebook_size:
         raise CheckpointError(
-            f"{path}: expected consecutive ids for <|semantic:0|>, <|semantic:1|>, ..., "
-            f"got {len(id_of_code)} semantic tokens, the first with id {begin_id!r}"
+            f"{path}: expected {config.codebook_size} semantic tokens with consecutive ids below "
+            f"{config.vocab_size}, got {len(found)} from id {first!r}; take this file and "
+            "config.json from one base"
         )
-    if not 0 <= begin_id <= vocab_size - len(id_of_code):
-        raise CheckpointError(
-            f"{path}: expected semantic ids below vocab_size = {vocab_size} of config.json, "
-            f"got {begin_id}..{begin_id + len(id_of_code) - 1}"
-        )
-    return begin_id, len(id_of_code)
+    return begin_id

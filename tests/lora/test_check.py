@@ -15,6 +15,8 @@ from fishdvc.lora.files import read_adapter
 from fishdvc.lora.merge import Adapter, merge_adapter
 from fishdvc.model.checkpoint import load_weights
 
+Change = Callable[[Tensor, Tensor], Tensor]
+
 
 @pytest.fixture(scope="module", params=[False, True], ids=["lora", "dora"])
 def adapter(
@@ -35,53 +37,38 @@ def test_a_correct_merge_passes(base: dict[str, Tensor], adapter: Adapter) -> No
     check_merged(base, merge_adapter(base, adapter), adapter)
 
 
-def wrong_scale(weights: dict[str, Tensor], base: dict[str, Tensor]) -> None:
-    key = "layers.1.attention.wqkv.weight"
-    weights[key] = (base[key] + 2 * (weights[key].float() - base[key].float())).to(base[key].dtype)
+WRONG_WEIGHTS: dict[str, tuple[str, Change, str]] = {
+    "scale": (
+        "layers.1.attention.wqkv.weight",
+        lambda base, merged: (2 * merged.float() - base.float()).to(base.dtype),
+        "the error is",
+    ),
+    "row": (
+        "fast_output.weight",
+        lambda base, merged: torch.cat((merged[:77], base[77:78], merged[78:])),
+        "the error is",
+    ),
+    "embedding": ("embeddings.weight", lambda base, _merged: base, "the error is"),
+    "norm": ("norm.weight", lambda base, _merged: base * 1.25, "changed without an adapter"),
+    "type": ("norm.weight", lambda base, _merged: base.double(), "expected (32,) of"),
+}
+"""Key, wrong weight and message."""
 
 
-def wrong_row(weights: dict[str, Tensor], base: dict[str, Tensor]) -> None:
-    key = "fast_output.weight"
-    weights[key] = weights[key].clone()
-    weights[key][77] = base[key][77]
-
-
-def wrong_embedding(weights: dict[str, Tensor], base: dict[str, Tensor]) -> None:
-    weights["embeddings.weight"] = base["embeddings.weight"]
-
-
-def wrong_norm(weights: dict[str, Tensor], base: dict[str, Tensor]) -> None:
-    weights["norm.weight"] = base["norm.weight"] * 1.25
-
-
-def wrong_type(weights: dict[str, Tensor], base: dict[str, Tensor]) -> None:
-    weights["norm.weight"] = base["norm.weight"].double()
-
-
-def wrong_keys(weights: dict[str, Tensor], base: dict[str, Tensor]) -> None:
-    weights["more.weight"] = base["norm.weight"]
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        (wrong_scale, "layers.1.attention.wqkv.weight: the error is"),
-        (wrong_row, "fast_output.weight: the error is"),
-        (wrong_embedding, "embeddings.weight: the error is"),
-        (wrong_norm, "norm.weight: changed without an adapter"),
-        (wrong_type, "norm.weight: expected (32,) of"),
-        (wrong_keys, "more.weight: only in the merged model"),
-    ],
-)
-def test_a_wrong_merge_is_reported(
-    change: Callable[[dict[str, Tensor], dict[str, Tensor]], None],
-    named: str,
-    base: dict[str, Tensor],
-    adapter: Adapter,
+@pytest.mark.parametrize(("key", "change", "message"), WRONG_WEIGHTS.values(), ids=WRONG_WEIGHTS)
+def test_a_wrong_weight_is_reported(
+    key: str, change: Change, message: str, base: dict[str, Tensor], adapter: Adapter
 ) -> None:
     merged = merge_adapter(base, adapter)
-    change(merged, base)
+    merged[key] = change(base[key], merged[key])
     with pytest.raises(CheckpointError) as error:
         check_merged(base, merged, adapter)
-    assert named in str(error.value)
-    assert "(1 problem)" in str(error.value)
+    assert f"(1 problem):\n  {key}: {message}" in str(error.value)
+
+
+def test_other_keys_are_reported(base: dict[str, Tensor], adapter: Adapter) -> None:
+    merged = merge_adapter(base, adapter)
+    merged["more.weight"] = merged.pop("norm.weight")
+    with pytest.raises(CheckpointError, match="only in the base") as error:
+        check_merged(base, merged, adapter)
+    assert "more.weight: only in the merged model" in str(error.value)

@@ -101,30 +101,6 @@ def test_bfloat16_is_rounded_once(base: dict[str, Tensor], reference_adapter: Ad
     assert all(tensor.dtype == torch.bfloat16 for tensor in merged.values())
 
 
-def test_by_hand() -> None:
-    square = ModuleAdapter(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]]), False)
-    table = ModuleAdapter(square.lora_a, square.lora_b, True)
-    weights = {"w1.weight": torch.ones(2, 2), "e.weight": torch.ones(2, 2), "n": torch.ones(1)}
-    merged = merge_adapter(weights, Adapter({"w1": square, "e": table}, scale=10.0))
-    torch.testing.assert_close(merged["w1.weight"], torch.tensor([[31.0, 61.0], [41.0, 81.0]]))
-    torch.testing.assert_close(merged["e.weight"], torch.tensor([[31.0, 41.0], [61.0, 81.0]]))
-    assert merged["n"] is weights["n"]
-    torch.testing.assert_close(weights["w1.weight"], torch.ones(2, 2))
-
-
-def test_dora_by_hand() -> None:
-    low_rank = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0], [0.0]])
-    weights = {"w.weight": torch.tensor([[3.0, 4.0], [0.0, 2.0]])}
-    magnitude = torch.tensor([10.0, 1.0])
-    rows = merge_adapter(weights, Adapter({"w": ModuleAdapter(*low_rank, False, magnitude)}, 1.0))
-    torch.testing.assert_close(rows["w.weight"], torch.tensor([[6.0, 8.0], [0.0, 1.0]]))
-    columns = merge_adapter(weights, Adapter({"w": ModuleAdapter(*low_rank, True, magnitude)}, 1.0))
-    norm = 20**0.5
-    torch.testing.assert_close(
-        columns["w.weight"], torch.tensor([[10.0, 4.0 / norm], [0.0, 2.0 / norm]])
-    )
-
-
 def test_an_adapter_of_another_base_is_refused_with_all_differences() -> None:
     module = ModuleAdapter(torch.ones(2, 3), torch.ones(4, 2), False)
     names = ("embeddings", "w1", "w2")

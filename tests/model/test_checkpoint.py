@@ -125,18 +125,19 @@ def test_a_missing_file_is_an_error(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "got"),
     [
-        ([], "expected a JSON object, got list"),
-        ({"<|im_end|>": 3}, "got 0 semantic tokens"),
-        ({"<|semantic:1|>": 3, "<|semantic:2|>": 4}, "got 2 semantic tokens"),
-        ({"<|semantic:0|>": 3, "<|semantic:1|>": 5}, "expected consecutive ids"),
-        ({"<|semantic:0|>": 2062, "<|semantic:1|>": 2063}, "vocab_size = 2063"),
-        ({"<|semantic:0|>": 3}, r"1024 semantic tokens in special_tokens\.json, got 1"),
+        ([], "0 from id None"),
+        ({f"<|semantic:{code}|>": code for code in range(1, 1025)}, "1024 from id None"),
+        ({f"<|semantic:{code}|>": 2 * code for code in range(1024)}, "1024 from id 0"),
+        ({f"<|semantic:{code}|>": 1040 + code for code in range(1024)}, "1024 from id 1040"),
+        ({f"<|semantic:{code}|>": code for code in range(1023)}, "1023 from id 0"),
+        ({"<|semantic:0|>": "3"}, "1 from id '3'"),
     ],
 )
-def test_wrong_special_tokens_are_an_error(folder: Path, content: object, message: str) -> None:
+def test_wrong_special_tokens_are_an_error(folder: Path, content: object, got: str) -> None:
     (folder / "special_tokens.json").write_text(json.dumps(content))
+    message = f"expected 1024 semantic tokens with consecutive ids below 2063, got {got}"
     with pytest.raises(CheckpointError, match=message):
         load_dual_ar(folder)
 

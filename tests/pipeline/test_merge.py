@@ -84,13 +84,7 @@ def logits(model: Any) -> Tensor:
 
 @pytest.mark.parametrize(
     ("choice", "tolerance", "step"),
-    [
-        ("last", 0.0, 30),
-        ("best_val_loss", 0.5, 20),
-        ("earliest_within_tolerance", 0.001, 20),
-        ("earliest_within_tolerance", 0.01, 10),
-        ("step_000000010", 0.0, 10),
-    ],
+    [("last", 0.0, 30), ("best_val_loss", 0.5, 20), ("earliest_within_tolerance", 0.01, 10)],
 )
 def test_the_merged_model_computes_the_same_as_the_base_with_the_chosen_adapter(
     choice: str, tolerance: float, step: int, run: Any, base_folder: Path, adapters: Path
@@ -173,7 +167,6 @@ def test_merging_a_reference_checkpoint_equals_the_reference(run: Any, assets: P
     ("changes", "message"),
     [
         ({"checkpoint": "step_40"}, r"no 'step_40'; choose last, .*step_000000010, step_000000020"),
-        ({"checkpoint": "best"}, "no 'best'; choose last, best_val_loss"),
         ({"checkpoint": "no.ckpt"}, r"merge\.checkpoint: no\.ckpt is not in data/external/merge"),
         ({"checkpoint": "data/external/merge/no.ckpt"}, r"no\.ckpt: no such file"),
         ({"lora": Path("none")}, r"none/checkpoints\.json: expected .* run train_lora again"),
@@ -186,25 +179,17 @@ def test_a_missing_adapter_is_an_error(changes: dict[str, Any], message: str, ru
     assert not Path("metrics.json").exists()
 
 
-def test_a_damaged_adapter_is_an_error(run: Any, adapters: Path, work: Path) -> None:
-    shutil.copytree(adapters, work / "lora")
-    path = work / "lora/step_000000030/adapter_model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match=r"cannot read .*adapter_model\.safetensors"):
-        run(lora=work / "lora", checkpoint="last")
-    assert not MERGED.exists()
-
-
-def test_an_adapter_of_another_base_is_refused(run: Any, adapters: Path, work: Path) -> None:
+def test_an_adapter_that_does_not_fit_is_an_error(run: Any, adapters: Path, work: Path) -> None:
     shutil.copytree(adapters, work / "lora")
     path = work / "lora/step_000000030/adapter_model.safetensors"
     tensors = load_file(path)
-    key = next(key for key in tensors if key.endswith("layers.0.attention.wo.lora_A.weight"))
-    tensors[key] = torch.zeros(4, 33)
+    tensors["base_model.model.layers.0.attention.wo.lora_A.weight"] = torch.zeros(4, 33)
     save_file(tensors, path)
-    with pytest.raises(
-        CheckpointError, match=r"attention\.wo\.weight: adapted at shape \(32, 33\)"
-    ):
+    message = r"attention\.wo\.weight: adapted at shape \(32, 33\)"
+    with pytest.raises(CheckpointError, match=message):
+        run(lora=work / "lora", checkpoint="last")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"cannot read .*adapter_model\.safetensors"):
         run(lora=work / "lora", checkpoint="last")
     assert not MERGED.exists()
 
