@@ -1,8 +1,8 @@
-"""How fast does the full-size codec encode a folder of clips on this machine's CPU?
+"""Measure how fast the full-size codec with random weights encodes clips on the CPU.
 
-Random weights, no decoder; reading and resampling are not timed. Compares clips one by one on all
-threads, clips side by side on one thread each, and padded batches of clips of like length. Prints
-times real time; the last line is JSON.
+Compares three ways: one clip at a time on all threads, clips in parallel on one thread each, and
+padded batches of clips of similar length. Reading and resampling are not timed. The last line is
+JSON; speeds are multiples of real time.
 
     python benchmarks/encode.py path/to/clips --num-clips 64
 """
@@ -19,22 +19,23 @@ from pathlib import Path
 import soundfile
 import torch
 import torchaudio.functional as audio_functional
+from machine_speed import measure_gflops
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from fishdvc.codec.codec import Codec
 from fishdvc.codec.config import CodecConfig
 
-MATRIX_SIZE = 1024
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clips", type=Path, help="folder that is searched for .flac and .wav")
-    parser.add_argument("--num-clips", type=int, default=64, help="clips drawn at random")
+    parser.add_argument("clips", type=Path, help="folder of .flac and .wav files")
+    parser.add_argument("--num-clips", type=int, default=64, help="number of random clips")
     parser.add_argument("--num-threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--batch-size", type=int, default=8, help="clips of a padded batch")
-    parser.add_argument("--repeats", type=int, default=3, help="the best of so many runs counts")
+    parser.add_argument("--batch-size", type=int, default=8, help="clips in a padded batch")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="number of runs; the fastest one counts"
+    )
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.num_threads)
@@ -51,7 +52,7 @@ def main() -> None:
     best_s = dict.fromkeys(ways, float("inf"))
     matmul_gflops = 0.0
     for _ in range(arguments.repeats):
-        matmul_gflops = max(matmul_gflops, measure_matmul_gflops())
+        matmul_gflops = max(matmul_gflops, measure_gflops())
         for name, run in ways.items():
             start = time.perf_counter()
             run()
@@ -70,7 +71,7 @@ def main() -> None:
 
 
 def read_clips(folder: Path, num_clips: int, codec: Codec) -> list[Tensor]:
-    """Read clips ``(1, samples)`` drawn at random, resampled, without those too short to encode."""
+    """Read and resample random clips ``(1, samples)``. Drop clips too short to encode."""
     paths = sorted(p for p in folder.rglob("*") if p.suffix in {".flac", ".wav"})
     clips = []
     for path in random.Random(0).sample(paths, min(num_clips, len(paths))):
@@ -101,16 +102,6 @@ def encode_padded(codec: Codec, clips: list[Tensor], batch_size: int) -> None:
         mels = [codec.log_mel(clip)[0].T for clip in by_length[first : first + batch_size]]
         mel = pad_sequence(mels, batch_first=True).transpose(1, 2)
         codec.quantizer.residual_fsq.encode(codec.quantizer.downsample(codec.backbone(mel)))
-
-
-def measure_matmul_gflops(repeats: int = 20) -> float:
-    """Measure what the machine can do: float32 matrix products on all threads."""
-    matrix = torch.randn(MATRIX_SIZE, MATRIX_SIZE)
-    _ = matrix @ matrix
-    start = time.perf_counter()
-    for _ in range(repeats):
-        _ = matrix @ matrix
-    return repeats * 2 * MATRIX_SIZE**3 / (time.perf_counter() - start) / 1e9
 
 
 @contextmanager

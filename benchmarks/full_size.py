@@ -1,8 +1,7 @@
-"""Does the whole pipeline run at full size on this machine, how long, and in how much memory?
+"""Measure the time and memory of every stage at full size.
 
-Makes a random base of the published shapes (``full_size_base.py``), then runs every stage on some
-clips for a few steps, each as its own process. Times vary with the machine, so its matrix
-multiplication is timed too; the last line is JSON.
+Writes a random base with the published shapes (``full_size_base.py``), then runs each stage in a
+process of its own, with some clips and training steps. The last line is JSON.
 
     python benchmarks/full_size.py data/raw/allison-en --clips 20 --steps 3
 """
@@ -39,18 +38,19 @@ def write_params(path: Path, base: Path, dataset: Path, steps: int) -> None:
 
 
 def run_python(*words: str) -> str:
-    """Run Python beside these scripts, and return what it prints.
+    """Run Python in this folder and return its output.
 
-    A child's peak of memory begins with its parent's size: so this process stays small.
+    This process does not import torch itself, because the peak memory of a child process starts
+    with the size of its parent.
     """
     here = Path(__file__).parent
     done = subprocess.run([sys.executable, *words], cwd=here, check=True, stdout=subprocess.PIPE)
     return done.stdout.decode()
 
 
-def run_stage(stage: str, options: dict[str, str], folder: Path) -> dict[str, float]:
-    """Run a stage's script; return its wall time and the peak of its resident memory."""
-    words = [f"--{name}={value}" for name, value in options.items()]
+def run_stage(stage: str, options: list[str], folder: Path) -> dict[str, float]:
+    """Run a stage script. Return its wall time and peak resident memory."""
+    words = [f"--{name}={name}" for name in options]
     start_s = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", f"stages.{stage}", *words],
@@ -69,31 +69,26 @@ def run_stage(stage: str, options: dict[str, str], folder: Path) -> dict[str, fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clips_folder", type=Path, help="folder of clips with transcripts")
-    parser.add_argument("--clips", type=int, default=20, help="how many of them (20)")
-    parser.add_argument("--steps", type=int, default=3, help="optimizer steps (3)")
+    parser.add_argument("--clips", type=int, default=20, help="number of clips (20)")
+    parser.add_argument("--steps", type=int, default=3, help="number of optimizer steps (3)")
     args = parser.parse_args()
-    reports = {"skipped": "skipped.txt", "metrics": "metrics.json"}
+    reports = ["skipped", "metrics"]
     options = {
-        "fetch_base": {"base": "base"},
-        "normalize": {"normalized": "normalized", **reports},
-        "extract_vq": {"base": "base", "normalized": "normalized", "codes": "codes", **reports},
-        "build_protos": {
-            **{"base": "base", "normalized": "normalized", "codes": "codes"},
-            **{"protos": "protos", **reports},
-        },
-        "train_lora": {
-            **{"base": "base", "protos": "protos", "lora": "lora", "logs": "logs"},
-            **{"curves": "curves", "too-long": "too_long.txt", "metrics": "metrics.json"},
-        },
-        "merge": {"base": "base", "lora": "lora", "merged": "merged", "metrics": "metrics.json"},
+        "fetch_base": ["base"],
+        "normalize": ["normalized", *reports],
+        "extract_vq": ["base", "normalized", "codes", *reports],
+        "build_protos": ["base", "normalized", "codes", "protos", *reports],
+        "train_lora": ["base", "protos", "lora", "logs", "curves", "too-long", "metrics"],
+        "merge": ["base", "lora", "merged", "metrics"],
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run_python("full_size_base.py", str(folder / "source"))
+        source = folder / "data/external/fetch_base/source"
+        run_python("full_size_base.py", str(source))
         copy_clips(args.clips_folder, folder / "raw/speaker", args.clips)
-        write_params(folder / "params.yaml", folder / "source", folder / "raw", args.steps)
-        figures = {stage: run_stage(stage, words, folder) for stage, words in options.items()}
-    gflops = float(run_python("-c", "from training_step import *; print(measure_gflops())"))
+        write_params(folder / "params.yaml", source, folder / "raw", args.steps)
+        figures = {stage: run_stage(stage, names, folder) for stage, names in options.items()}
+    gflops = float(run_python("-c", "from machine_speed import *; print(measure_gflops())"))
     print(json.dumps({"matmul_gflops": round(gflops, 1), "stages": figures}))
 
 

@@ -1,14 +1,12 @@
-"""Make a random base of the published shapes: ``python benchmarks/full_size_base.py FOLDER``.
+"""Write a random base with the published shapes: ``python benchmarks/full_size_base.py FOLDER``.
 
-model.pth of 1.28 GB in bfloat16, a codec of 188 MB, a tokenizer of 100,000 ranks: what
-fish-speech 1.5 publishes, but for the values. For trying a machine, not for listening.
+model.pth has 1.28 GB in bfloat16, the codec 188 MB, and the tokenizer 100,000 ranks.
 """
 
 import argparse
 import base64
 import itertools
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -16,6 +14,7 @@ from training_step import FULL_SIZE, SEMANTIC_BEGIN_ID
 
 from fishdvc.codec.codec import Codec
 from fishdvc.codec.config import CodecConfig
+from fishdvc.model.config import DualARConfig
 from fishdvc.model.dual_ar import DualAR
 
 CODEC_NAME = "firefly-gan-vq-fsq-8x1024-21hz-generator.pth"
@@ -29,10 +28,11 @@ NUM_RANKS = 100_000
 
 
 def make_base(folder: Path) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     torch.manual_seed(0)
     with torch.device("meta"):
-        model = DualAR(FULL_SIZE, semantic_begin_id=SEMANTIC_BEGIN_ID, num_semantic_tokens=1024)
+        config = DualARConfig(**FULL_SIZE)
+        model = DualAR(config, semantic_begin_id=SEMANTIC_BEGIN_ID, num_semantic_tokens=1024)
     weights = {
         key: torch.ones(value.shape, dtype=torch.bfloat16)
         if value.ndim == 1
@@ -40,7 +40,7 @@ def make_base(folder: Path) -> None:
         for key, value in model.state_dict().items()
     }
     torch.save(weights, folder / "model.pth")
-    (folder / "config.json").write_text(json.dumps({"model_type": "dual_ar", **asdict(FULL_SIZE)}))
+    (folder / "config.json").write_text(json.dumps({"model_type": "dual_ar", **FULL_SIZE}))
     tokens = itertools.islice(
         (bytes(t) for n in (1, 2, 3) for t in itertools.product(range(256), repeat=n)), NUM_RANKS
     )
@@ -53,5 +53,5 @@ def make_base(folder: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="to be made")
+    parser.add_argument("folder", type=Path, help="folder to write")
     make_base(parser.parse_args().folder)

@@ -1,7 +1,6 @@
-"""How long do shards take to write and read, and how much memory?
+"""Measure the time and memory of writing and reading shards of random codes.
 
-Makes random codes of many clips in memory, writes them as shards, reads them back and compares.
-Prints one line for a reader, and as the last line JSON.
+The last line is JSON.
 """
 
 import argparse
@@ -29,10 +28,10 @@ def main() -> None:
     rng = np.random.default_rng(0)
     size = (args.num_clips, args.num_codebooks, args.num_frames)
     codes = rng.integers(1000, size=size, dtype=np.uint16)
-    sentences = tuple(Sentence(("The text of one clip.",), clip) for clip in codes)
+    sentences = tuple(Sentence(texts=("The text of one clip.",), codes=clip) for clip in codes)
     bounds = np.linspace(0, args.num_clips, args.num_speakers + 1).astype(int)
     groups = [
-        SpeakerGroup(f"speaker-{number:04d}", "folder", sentences[start:end])
+        SpeakerGroup(name=f"speaker-{number:04d}", source="folder", sentences=sentences[start:end])
         for number, (start, end) in enumerate(itertools.pairwise(bounds))
     ]
     memory_before_mb = peak_memory_mb()
@@ -64,7 +63,7 @@ def main() -> None:
 
 
 def peak_memory_mb() -> int:
-    """Most memory that this process ever held."""
+    """Return the peak resident memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 

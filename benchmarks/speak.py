@@ -1,8 +1,6 @@
-"""How long does `fishdvc speak` take, from the shell's point of view, and where does it go?
+"""Measure the time of `fishdvc speak` as a whole process, and of importing torch alone.
 
-Runs the command as a process of its own: the demo's base, a reference clip, one sentence, some
-seeds. Beside it stand what merely importing torch costs in this environment, and the machine's own
-speed. Prints one line for each run; the last line is JSON.
+Speaks one sentence with the demo's base and a reference clip, once per seed. The last line is JSON.
 
     python benchmarks/speak.py --repeats 3
 """
@@ -19,9 +17,9 @@ import time
 from pathlib import Path
 
 import torch
+from machine_speed import measure_gflops
 
 PROJECT = Path(__file__).parents[1]
-MATRIX_SIZE = 1024
 
 
 def main() -> None:
@@ -33,11 +31,11 @@ def main() -> None:
     parser.add_argument(
         "--text", default="Please enter your agent number, followed by the pound key."
     )
-    parser.add_argument("--repeats", type=int, default=3, help="seeds 1 to so many")
+    parser.add_argument("--repeats", type=int, default=3, help="number of seeds")
     args = parser.parse_args()
 
     torch_s, torch_cpu_s = run_timed([sys.executable, "-c", "import torch, scipy.signal"])[:2]
-    gflops = [measure_matmul_gflops()]
+    gflops = [measure_gflops()]
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(1, args.repeats + 1):
@@ -48,12 +46,12 @@ def main() -> None:
             assert found, said
             runs.append((wall_s, cpu_s, float(found[1])))
             print(f"seed {seed}: {found[1]} s of speech, {wall_s:.2f} s, {cpu_s:.2f} s of CPU")
-    gflops.append(measure_matmul_gflops())
+    gflops.append(measure_gflops())
     peak_gb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
     result = {
         "speech_s": [speech_s for _, _, speech_s in runs],
         "wall_s": [round(wall_s, 2) for wall_s, _, _ in runs],
-        # On a shared machine only the processor's time says what it costs.
+        # On a shared machine, only the CPU time is meaningful.
         "cpu_s": [round(cpu_s, 2) for _, cpu_s, _ in runs],
         "import_torch_scipy_wall_s": round(torch_s, 2),
         "import_torch_scipy_cpu_s": round(torch_cpu_s, 2),
@@ -66,7 +64,7 @@ def main() -> None:
 
 
 def run_timed(command: list[str]) -> tuple[float, float, str]:
-    """Run a process; return seconds on the clock, seconds of the processor, and its output."""
+    """Run a process. Return its wall time and CPU time in seconds, and its output."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start_s = time.perf_counter()
     ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
@@ -76,16 +74,6 @@ def run_timed(command: list[str]) -> tuple[float, float, str]:
         raise SystemExit(ended.stderr)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return wall_s, cpu_s, ended.stdout
-
-
-def measure_matmul_gflops(repeats: int = 20) -> float:
-    """Measure what the machine can do: float32 matrix products on all threads."""
-    matrix = torch.randn(MATRIX_SIZE, MATRIX_SIZE)
-    _ = matrix @ matrix
-    start = time.perf_counter()
-    for _ in range(repeats):
-        _ = matrix @ matrix
-    return repeats * 2 * MATRIX_SIZE**3 / (time.perf_counter() - start) / 1e9
 
 
 if __name__ == "__main__":

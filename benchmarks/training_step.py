@@ -1,17 +1,16 @@
-"""How long does one LoRA step take, and how much memory?
+"""Measure the time and memory of one LoRA step of a random model in float32.
 
-A random model of the published sizes (or fewer layers) in float32, adapters everywhere, a batch of
-four sequences of 35 text tokens and 30, 45, 60 and 120 frames. Times vary with the machine, so its
-matrix multiplication is timed in the same run; the last line is JSON.
+The model has the published sizes, or fewer layers. A batch has four sequences of 35 text tokens and
+30, 45, 60 and 120 frames. The last line is JSON.
 """
 
 import argparse
 import json
 import resource
 import time
-from dataclasses import replace
 
 import torch
+from machine_speed import measure_gflops
 from torch import Tensor
 
 from fishdvc.lora.adapter import add_adapter
@@ -19,29 +18,29 @@ from fishdvc.model.config import DualARConfig
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.training.loss import dual_ar_loss
 
-FULL_SIZE = DualARConfig(
-    vocab_size=102048,
-    max_seq_len=8192,
-    codebook_size=1024,
-    num_codebooks=8,
-    dim=1024,
-    n_layer=24,
-    n_head=16,
-    n_local_heads=2,
-    intermediate_size=4096,
-    n_fast_layer=4,
-    fast_dim=1024,
-    fast_n_head=16,
-    fast_n_local_heads=2,
-    fast_intermediate_size=4096,
-)
+FULL_SIZE = {
+    "vocab_size": 102048,
+    "max_seq_len": 8192,
+    "codebook_size": 1024,
+    "num_codebooks": 8,
+    "dim": 1024,
+    "n_layer": 24,
+    "n_head": 16,
+    "n_local_heads": 2,
+    "intermediate_size": 4096,
+    "n_fast_layer": 4,
+    "fast_dim": 1024,
+    "fast_n_head": 16,
+    "fast_n_local_heads": 2,
+    "fast_intermediate_size": 4096,
+}
 SEMANTIC_BEGIN_ID = 100012
 NUM_TEXT_TOKENS = 35
 NUM_FRAMES = (30, 45, 60, 120)
 
 
 def build_model(num_layers: int) -> DualAR:
-    config = replace(FULL_SIZE, n_layer=num_layers)
+    config = DualARConfig(**{**FULL_SIZE, "n_layer": num_layers})
     model = DualAR(config, semantic_begin_id=SEMANTIC_BEGIN_ID, num_semantic_tokens=1024)
     for parameter in model.parameters():
         if parameter.ndim > 1:
@@ -59,29 +58,18 @@ def build_batch() -> tuple[Tensor, Tensor]:
         inputs[row, 0, :NUM_TEXT_TOKENS] = torch.randint(0, 100_000, (NUM_TEXT_TOKENS,))
         inputs[row, 0, NUM_TEXT_TOKENS:end] = SEMANTIC_BEGIN_ID + codes[0]
         inputs[row, 1:, NUM_TEXT_TOKENS:end] = codes
-        # From the last text token on: the frames, then the end of the turn.
+        # The labels begin at the last text token. After the frames comes the end of the turn.
         labels[row, :, NUM_TEXT_TOKENS - 1 : end - 1] = inputs[row, :, NUM_TEXT_TOKENS:end]
         labels[row, :, end - 1] = 0
     return inputs, labels
 
 
-def measure_gflops(size: int = 1024, repetitions: int = 20) -> float:
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    a @ b
-    start_s = time.perf_counter()
-    for _ in range(repetitions):
-        a @ b
-    return 2e-9 * size**3 * repetitions / (time.perf_counter() - start_s)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=int, default=24, help="blocks of the slow transformer")
-    parser.add_argument("--steps", type=int, default=2, help="timed steps, after one to warm up")
+    parser.add_argument("--steps", type=int, default=2, help="timed steps after one warm-up step")
     parser.add_argument("--gradient-checkpointing", action="store_true")
-    parser.add_argument(
-        "--profile", action="store_true", help="print where the last step's time went"
-    )
+    parser.add_argument("--profile", action="store_true", help="print the profile of one more step")
     args = parser.parse_args()
 
     torch.manual_seed(0)
@@ -113,7 +101,7 @@ def main() -> None:
         "layers": args.layers,
         "threads": torch.get_num_threads(),
         "step_s": [round(wall_s, 2) for wall_s, _ in times_s],
-        # On a shared machine only the processor's time says what the step costs.
+        # On a shared machine, only the CPU time is meaningful.
         "step_cpu_s": [round(cpu_s, 2) for _, cpu_s in times_s],
         "peak_gb": round(peak_gb, 2),
         "matmul_gflops": [round(g, 1) for g in gflops],

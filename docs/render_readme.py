@@ -1,4 +1,4 @@
-"""Write the stage table and the graph of README.md: ``python docs/render_readme.py``."""
+"""Write the stage table and the graph in README.md: ``python docs/render_readme.py``."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ PROJECT = Path(__file__).parents[1]
 
 
 def read_stages(pipeline: Path) -> dict[str, dict[str, Any]]:
-    """Read the stages of a dvc.yaml, with the paths of its ``vars`` filled in."""
+    """Read the stages of a dvc.yaml and insert the paths of its ``vars``."""
     text = pipeline.read_text(encoding="utf-8")
     paths = yaml.safe_load(text)["vars"][0]["paths"]
     filled = re.sub(r"\$\{paths\.(\w+)\}", lambda match: str(paths[match[1]]), text)
@@ -19,7 +19,7 @@ def read_stages(pipeline: Path) -> dict[str, dict[str, Any]]:
 
 
 def data_outs(stage: dict[str, Any]) -> list[str]:
-    """List the folders and files that a stage makes for others: no metrics, no reports."""
+    """List the outputs of a stage without metrics, reports and logs."""
     outs = [next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]]
     return [
         out for out in outs if not out.startswith(("data/metrics", "data/reports", "data/logs"))
@@ -27,13 +27,13 @@ def data_outs(stage: dict[str, Any]) -> list[str]:
 
 
 def data_deps(stage: dict[str, Any]) -> list[str]:
-    """List what a stage reads, other than code."""
+    """List the dependencies of a stage without code."""
     deps = [dep.replace("${dataset.path}", "dataset.path") for dep in stage["deps"]]
     return [dep for dep in deps if not dep.startswith(("fishdvc", "stages"))]
 
 
 def stage_table(stages: dict[str, dict[str, Any]]) -> str:
-    """Render a Markdown table, a row for each stage."""
+    """Render a Markdown table with one row per stage."""
     rows = ["| stage | what it does | reads | writes | params |", "|---|---|---|---|---|"]
     for name, stage in stages.items():
         cells = [data_deps(stage), data_outs(stage), stage["params"]]
@@ -43,7 +43,7 @@ def stage_table(stages: dict[str, dict[str, Any]]) -> str:
 
 
 def stage_graph(stages: dict[str, dict[str, Any]]) -> str:
-    """Render a Mermaid flow chart, an arrow for each output that another stage reads."""
+    """Render a Mermaid flow chart with one arrow per output that another stage reads."""
     makers = {out: name for name, stage in stages.items() for out in data_outs(stage)}
     arrows = [
         f"    {makers[dep]} -->|{Path(dep).name}| {name}"
@@ -55,7 +55,7 @@ def stage_graph(stages: dict[str, dict[str, Any]]) -> str:
 
 
 def render(readme: str, stages: dict[str, dict[str, Any]]) -> str:
-    """Put the table and the graph between their markers."""
+    """Insert the table and the graph between their markers."""
     for marker, content in (("stages", stage_table(stages)), ("graph", stage_graph(stages))):
         readme = re.sub(
             rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)",

@@ -1,4 +1,4 @@
-"""``python -m fishdvc`` is the command ``fishdvc``."""
+"""Run the command ``fishdvc`` as ``python -m fishdvc``."""
 
 from fishdvc.cli.main import run
 

@@ -1,4 +1,4 @@
-"""Where to compute: a name that people write, such as ``auto``, becomes a device."""
+"""Choose the PyTorch device."""
 
 import torch
 
@@ -6,10 +6,10 @@ from fishdvc.errors import ParamsError
 
 
 def choose_device(name: str) -> torch.device:
-    """Find a device; ``auto`` takes a GPU where there is one.
+    """Return the device ``cuda``, ``mps`` or ``cpu``. For ``auto``, a GPU is preferred to the CPU.
 
     Raises:
-        ParamsError: This machine has no such device.
+        ParamsError: PyTorch does not find the device on this machine.
     """
     available = {
         "cuda": torch.cuda.is_available(),
@@ -17,7 +17,7 @@ def choose_device(name: str) -> torch.device:
         "cpu": True,
     }
     if name == "auto":
-        name = next(device for device, is_there in available.items() if is_there)
+        name = next(device for device, is_available in available.items() if is_available)
     if not available[name]:
-        raise ParamsError(f"device: {name} asked for, but PyTorch finds none here; use auto or cpu")
+        raise ParamsError(f"device: PyTorch does not find {name} on this machine; use auto or cpu")
     return torch.device(name)

@@ -1,7 +1,4 @@
-"""The errors that a user may see, and how a list of problems is worded.
-
-Knows nothing of audio, models or files: callers say where, what, got what and what to do.
-"""
+"""Exceptions for errors that a user can fix, and the format of a list of problems."""
 
 from collections.abc import Sequence
 
@@ -9,7 +6,7 @@ MAX_LISTED_PROBLEMS = 20
 
 
 class FishdvcError(Exception):
-    """Base of every error that is the user's to mend; a stage prints it and exits with code 1."""
+    """Base of all errors that a user can fix. A stage prints the message and exits with code 1."""
 
 
 class ParamsError(FishdvcError):
@@ -21,22 +18,22 @@ class AudioError(FishdvcError):
 
 
 class DatasetError(FishdvcError):
-    """The clips, transcripts, codes or shards of a dataset are not as they must be."""
+    """Clips, transcripts, codes or shards of a dataset are missing or invalid."""
 
 
 class CheckpointError(FishdvcError):
-    """A file of weights, a tokenizer or a model folder is missing, damaged or of another shape."""
+    """Weights, a tokenizer or a model folder are missing, damaged or do not fit together."""
 
 
 def list_problems(summary: str, problems: Sequence[str]) -> str:
-    """Word several problems as one report: the summary with the count, then the first 20 of them.
+    """Format problems as one message: the summary with the count, then the first 20 problems.
 
     Args:
-        summary: What went wrong and what to do, one line, without the count.
-        problems: One line for each problem, each naming its file.
+        summary: What is wrong and what to do, in one line without the count.
+        problems: One line per problem. Each line names its file.
 
     Returns:
-        A text of ``1 + min(len(problems), 20)`` lines, and one more where some were left out.
+        ``1 + min(len(problems), 20)`` lines, and one more line if problems are left out.
     """
     count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
     lines = [f"{summary} ({count}):", *(f"  {p}" for p in problems[:MAX_LISTED_PROBLEMS])]

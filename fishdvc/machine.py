@@ -1,4 +1,4 @@
-"""Section ``machine`` of params.yaml: how to compute, as opposed to what to compute."""
+"""Section ``machine`` of params.yaml: settings that do not change results."""
 
 from typing import Literal
 

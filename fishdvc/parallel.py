@@ -1,4 +1,4 @@
-"""Do the same to many files, in parallel, under a progress bar. Starts without torch."""
+"""Apply a function to many items in parallel, with a progress bar."""
 
 import multiprocessing
 import os
@@ -14,14 +14,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 ITEMS_WORTH_A_PROCESS = 16
-"""A process takes about a second to start; fewer files are done sooner without it."""
+"""Items per process at least, because a process takes about a second to start."""
 
 
 def num_workers(asked: int) -> int:
-    """Number of processes for a parameter ``workers``: 0 means one for each core it may use."""
+    """Return ``asked``, or the number of usable cores if it is 0."""
     if asked:
         return asked
-    # Of a container's or a batch job's cores, only some may be ours; macOS cannot tell.
+    # A container or a batch job may use only some cores. macOS has no such function.
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
@@ -29,7 +29,7 @@ def num_workers(asked: int) -> int:
 def progress(
     items: Iterable[Item], *, total: int, label: str, unit: str = "clip"
 ) -> Iterable[Item]:
-    """Show a progress bar on a terminal, and nothing elsewhere."""
+    """Iterate over items with a progress bar if stderr is a terminal."""
     bar: tqdm[Item] = tqdm(
         items, total=total, desc=label, unit=unit, disable=not sys.stderr.isatty()
     )
@@ -39,19 +39,19 @@ def progress(
 def map_files(
     function: Callable[[Item], Result], items: Sequence[Item], *, workers: int, label: str
 ) -> Iterator[Result]:
-    """Yield ``function(item)`` for each item, in their order.
+    """Yield ``function(item)`` for each item, in order, computed by several processes.
 
     Args:
-        function: Picklable, such as a module's function or a ``functools.partial`` of one.
-        items: What to work on.
-        workers: Processes at most; 0 means one for each core.
-        label: Words before the progress bar.
+        function: A picklable function.
+        items: Picklable arguments of the function.
+        workers: Maximum number of processes. 0: one per core.
+        label: Label of the progress bar.
     """
     processes = min(num_workers(workers), len(items) // ITEMS_WORTH_A_PROCESS)
     if processes <= 1:
         yield from progress(map(function, items), total=len(items), label=label)
         return
-    # A forked child may hang on a lock that another thread of its parent held.
+    # A forked process can hang on a lock that another thread of its parent holds.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         results = pool.map(function, items, chunksize=8)
@@ -61,14 +61,10 @@ def map_files(
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], *, threads: int
 ) -> Iterator[Result]:
-    """Yield ``function(item)`` in order while threads work on the next items.
+    """Yield ``function(item)`` for each item, in order, while threads compute the next results.
 
-    At most four results a thread wait at any time: memory does not grow with the number of items,
-    and one slow item does not hold up the others.
+    At most four results per thread are pending, so memory does not grow with the number of items.
     """
-    if threads < 1:
-        yield from map(function, items)
-        return
     with ThreadPoolExecutor(threads) as pool:
         waiting = deque[Future[Result]]()
         for item in items:

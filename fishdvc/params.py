@@ -22,7 +22,7 @@ def load_yaml(path: Path) -> Any:
         return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; run from the project's top folder") from None
-    except (OSError, YAMLError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, YAMLError) as error:
         raise ParamsError(f"{path}: cannot be read as YAML: {error}") from error
 
 
@@ -32,18 +32,16 @@ def read_params(path: Path, section: str, cls: type[CheckedT]) -> CheckedT:
     Args:
         path: The YAML file.
         section: Name of a mapping at its top level.
-        cls: Model of the section. No field has a default: params.yaml is the one place where
-            values are chosen.
+        cls: Model of the section. No field has a default: all values are chosen in params.yaml.
 
     Raises:
         ParamsError: The file or the section is missing, or values are unknown, missing, of the
-            wrong type or out of range. The message lists every problem of the section.
+            wrong type, out of range or inconsistent. The message lists every problem of the
+            section.
     """
     sections = load_yaml(path)
     if not isinstance(sections, dict):
-        raise ParamsError(
-            f"{path}: must hold sections of parameters, got {type(sections).__name__}"
-        )
+        raise ParamsError(f"{path}: expected sections of parameters, got {sections!r}")
     if section not in sections:
         raise ParamsError(f"{path}: no section {section!r}{did_you_mean(section, sections)}")
     return parse(sections[section], cls, where=f"{path}: {section}", error=ParamsError)

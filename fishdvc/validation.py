@@ -3,10 +3,11 @@
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, TypeGuard, TypeVar
+from itertools import groupby
+from typing import Annotated, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Strict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Strict, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from fishdvc.errors import FishdvcError, list_problems
 
@@ -20,6 +21,7 @@ NAMES_OF_TYPES = {
 }
 """Names by pydantic's error types."""
 
+INCONSISTENT = "inconsistent"
 UNKNOWN_KEY = ("extra_forbidden", "invalid_key")
 Item = TypeVar("Item")
 Items = Annotated[tuple[Item, ...], Strict(False)]
@@ -32,8 +34,15 @@ class Checked(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def inconsistencies(self) -> Iterable[str]:
-        """Yield one line for each pair of valid values that do not fit together."""
+        """Yield ``key: problem`` for values that are valid but do not fit together."""
         return ()
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> Self:
+        problems = list(self.inconsistencies())
+        if problems:
+            raise PydanticCustomError(INCONSISTENT, "\n".join(problems))
+        return self
 
 
 CheckedT = TypeVar("CheckedT", bound=Checked)
@@ -55,13 +64,9 @@ def parse(
             are out of range or do not fit together. The message lists every problem.
     """
     try:
-        parsed = cls.model_validate(values)
+        return cls.model_validate(values)
     except ValidationError as invalid:
         problems = list(_problems(invalid, cls))
-    else:
-        problems = list(parsed.inconsistencies())
-        if not problems:
-            return parsed
     raise error(list_problems(f"{where}: correct these values", problems))
 
 
@@ -72,54 +77,46 @@ def did_you_mean(name: object, candidates: Iterable[object]) -> str:
 
 
 def _problems(invalid: ValidationError, cls: type[BaseModel]) -> Iterator[str]:
-    """Yield one line for each value. The alternatives of a union become one line."""
-    by_path: dict[str, tuple[type[BaseModel], list[ErrorDetails]]] = {}
-    for details in invalid.errors(include_url=False):
-        path, model = _locate(details, cls)
-        by_path.setdefault(path, (model, []))[1].append(details)
-    for path, (model, errors) in by_path.items():
-        yield f"{path}: {_message(errors, model)}" if path else _message(errors, model)
+    # The alternatives of a union are consecutive errors at the same place. They become one line.
+    errors = groupby(invalid.errors(include_url=False), lambda e: _locate(e["loc"], cls))
+    for (path, model), alternatives in errors:
+        first, *others = alternatives
+        if first["type"] == INCONSISTENT:
+            yield from (f"{path}.{line}".lstrip(".") for line in first["msg"].splitlines())
+        else:
+            yield f"{path}: {_message([first, *others], model)}".removeprefix(": ")
 
 
-def _locate(details: ErrorDetails, cls: type[BaseModel]) -> tuple[str, type[BaseModel]]:
-    """Return ``section.key[index]`` without pydantic's union labels, and the model of the key."""
-    path, model, inner = "", cls, cls
-    for part in details["loc"]:
-        model = inner
-        if part in model.model_fields:
-            path += f".{part}" if path else str(part)
-            annotation = model.model_fields[str(part)].annotation
-            inner = annotation if _is_model(annotation) else model
-        elif isinstance(part, int) and path:
+def _locate(loc: tuple[int | str, ...], cls: type[BaseModel]) -> tuple[str, type[BaseModel]]:
+    """Return ``section.key[index]`` and the model that the key belongs to."""
+    path, owner = "", cls
+    model: type[BaseModel] | None = cls
+    for part in loc:
+        if isinstance(part, int) and path:
             path += f"[{part}]"
-        elif details["type"] in UNKNOWN_KEY:
+        elif model is not None:  # Otherwise ``part`` is pydantic's name of a union's alternative.
             path += f".{part}" if path else str(part)
-    return path, model
+            owner, field = model, model.model_fields.get(str(part))
+            annotation = field.annotation if field else None
+            model = None
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                model = annotation
+    return path, owner
 
 
-def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _message(errors: list[ErrorDetails], model: type[BaseModel]) -> str:
-    first = errors[0]
-    key = first["loc"][-1] if first["loc"] else ""
+def _message(alternatives: list[ErrorDetails], model: type[BaseModel]) -> str:
+    first = alternatives[0]
+    value = first["input"]
     if first["type"] in UNKNOWN_KEY:
-        return f"unknown{did_you_mean(key, model.model_fields)}"
+        return f"unknown{did_you_mean(first['loc'][-1], model.model_fields)}"
     if first["type"] == "missing":
-        description = model.model_fields[str(key)].description
+        description = model.model_fields[str(first["loc"][-1])].description
         return f"missing; {description}" if description else "missing"
-    wanted = " or ".join(dict.fromkeys(_wanted(details) for details in errors))
-    shown = "nothing" if first["input"] is None else repr(first["input"])
-    literals = [word for details in errors for word in _literals(details)]
-    return f"must be {wanted}, got {shown}{did_you_mean(first['input'], literals)}"
+    expected = " or ".join(dict.fromkeys(_expected(details) for details in alternatives))
+    got = "nothing" if value is None else repr(value)
+    literals = re.findall(r"'(.*?)'", expected)
+    return f"must be {expected}, got {got}{did_you_mean(value, literals)}"
 
 
-def _wanted(details: ErrorDetails) -> str:
+def _expected(details: ErrorDetails) -> str:
     return NAMES_OF_TYPES.get(details["type"], details["msg"].removeprefix("Input should be "))
-
-
-def _literals(details: ErrorDetails) -> list[str]:
-    if details["type"] != "literal_error":
-        return []
-    return re.findall(r"'([^']*)'", details["ctx"]["expected"])

@@ -1,1 +1,1 @@
-"""The stages of dvc.yaml: each script binds paths and parameters to one call of the library."""
+"""Scripts of the stages in dvc.yaml. Each passes paths and parameters to one library function."""

@@ -1,4 +1,4 @@
-"""Write transcripts and codes to shards, held-out clips separately."""
+"""Write transcripts and codes to shards. Held-out clips get their own shards."""
 
 from stages.command import run_stage, stage_arguments
 

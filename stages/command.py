@@ -9,16 +9,16 @@ from fishdvc.errors import FishdvcError
 
 
 def stage_arguments(description: str | None, **paths: str) -> argparse.Namespace:
-    """Parse a stage's paths. Each is a required option of the same name.
+    """Parse the paths of a stage. Each path is a required option.
 
     Stages call this before they import the library, so that ``--help`` is fast.
 
     Args:
         description: Docstring of the stage script.
-        paths: Name and meaning of each path that the stage reads or writes.
+        paths: Name and help of each option.
 
     Returns:
-        The paths, and ``params``, the parameter file.
+        The paths by name, and the path of the parameter file as ``params``.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
@@ -32,7 +32,7 @@ def stage_arguments(description: str | None, **paths: str) -> argparse.Namespace
 def run_stage(stage: Callable[[], str]) -> None:
     """Run a stage and print its summary. A FishdvcError becomes a message and exit code 1."""
     try:
-        if summary := stage():  # empty on all processes but the first
+        if summary := stage():  # Empty in all processes of train_lora except the first.
             print(summary)
     except FishdvcError as error:
         sys.exit(f"error: {error}")

@@ -1,4 +1,4 @@
-"""Encode every normalized clip to codes."""
+"""Encode each normalized clip to codes."""
 
 from stages.command import run_stage, stage_arguments
 

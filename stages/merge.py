@@ -10,7 +10,7 @@ def main() -> str:
         base="folder of the base model",
         lora="folder of adapters",
         merged="folder to write",
-        metrics="file to write the choice to",
+        metrics="file to write the chosen checkpoint to",
     )
     from fishdvc.params import read_params
     from fishdvc.pipeline.merge import MergeParams, merge

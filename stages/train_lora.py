@@ -12,8 +12,8 @@ def main() -> str:
         lora="folder to write adapters to",
         logs="folder to write logs to",
         curves="folder to write metrics and curves to",
-        too_long="file to list clips in that are longer than max_length",
-        metrics="file to write the figures of the run to",
+        too_long="file to list clips longer than max_length in",
+        metrics="file to write losses and counts to",
     )
     from fishdvc.machine import MachineParams
     from fishdvc.params import read_params

@@ -9,8 +9,19 @@ import torch
 from tests import small_project
 from tests.small_project import STAGES, Project, make_project, stages_run
 
-# Models here are so small that threads would only wait for each other.
+PROJECT_FIXTURES = {"new_project", "finished"}
+
+# The models are so small that more threads only wait for each other.
 torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run all tests that use the session's project in one worker, and start them first."""
+    grouped = [item for item in items if PROJECT_FIXTURES & set(getattr(item, "fixturenames", ()))]
+    for item in grouped:
+        item.add_marker(pytest.mark.xdist_group("project"))
+    items.sort(key=lambda item: item not in grouped)
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +38,7 @@ def top() -> Path:
 
 @pytest.fixture(scope="session")
 def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole base folder in the published format, of the small models; not to be changed."""
+    """A base folder of the small models in the published format. Tests must not change it."""
     folder = tmp_path_factory.mktemp("base")
     small_project.copy_base(folder)
     return folder
@@ -41,14 +52,14 @@ def make_clip() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def new_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A user's project under Git and DVC, in which nothing has run; not to be changed."""
+    """A project under Git and DVC in which no stage has run. Tests must not change it."""
     folder = tmp_path_factory.mktemp("new")
     return make_project(folder / "project", folder / "home")
 
 
 @pytest.fixture(scope="session")
 def finished(new_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The pipeline has run and its results are committed; not to be changed."""
+    """The project after `dvc repro` and a commit. Tests must not change it."""
     project = new_project.copy(tmp_path_factory.mktemp("finished") / "project")
     assert stages_run(project.run("dvc", "repro")) == STAGES
     project.commit("First voice")

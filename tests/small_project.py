@@ -1,4 +1,4 @@
-"""A user's project in small, under the real Git and DVC.
+"""A small project of a user under Git and DVC.
 
 The shipped pipeline on a tiny base, with a voice of 8 short clips and 4 steps of training.
 """
@@ -30,10 +30,11 @@ SHIPPED = (
     ".gitignore",
     ".dvcignore",
     ".dvc/config",
+    "data/external",
 )
 VOICE = "data/my-voice"
-# A machine that does other work may take very long.
-PATIENCE_S = 1500
+# Long, because the machine may be busy.
+TIMEOUT_S = 1500
 STAGES = ["fetch_base", "normalize", "extract_vq", "build_protos", "train_lora", "merge"]
 SMALL: dict[str, dict[str, Any]] = {
     "dataset": {"path": VOICE},
@@ -54,11 +55,11 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 class Project:
-    """A user's clone, worked on from the command line.
+    """A clone of a user, used from the command line.
 
     Args:
         folder: The clone.
-        home: Stands for the user's home folder, so that no settings of this machine are seen.
+        home: Home folder of the user, so that no settings of this machine are read.
     """
 
     def __init__(self, folder: Path, home: Path) -> None:
@@ -90,7 +91,7 @@ class Project:
         self.environment = inherited | {key: str(value) for key, value in settings.items()}
 
     def run(self, *command: str) -> str:
-        """Run a program that must succeed; return what it printed."""
+        """Run a program that must succeed, and return its output."""
         result = subprocess.run(
             command,
             cwd=self.folder,
@@ -99,30 +100,37 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=PATIENCE_S,
+            timeout=TIMEOUT_S,
         )
         assert result.returncode == 0, result.stdout
         return result.stdout
 
     def json(self, *command: str) -> Any:
-        """Run a program that prints JSON, perhaps below a hint."""
+        """Run a program that prints JSON, perhaps after a hint."""
         printed = self.run(*command)
         start = re.search(r"^[\[{]", printed, re.MULTILINE)
         assert start, printed
         return json.loads(printed[start.start() :])
 
+    def set(self, section: str, **values: Any) -> None:
+        """Change values in params.yaml."""
+        path = self.folder / "params.yaml"
+        params = load_yaml(path)
+        params[section].update(values)
+        path.write_text(yaml.safe_dump(params))
+
     def commit(self, message: str) -> None:
-        """Commit all that Git sees."""
+        """Commit all files that Git does not ignore."""
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", message)
 
     def clone(self, folder: Path) -> "Project":
-        """Clone what is committed, as a colleague does."""
+        """Clone the repository."""
         self.run("git", "clone", "--quiet", str(self.folder), str(folder))
         return Project(folder, self.home)
 
     def copy(self, folder: Path) -> "Project":
-        """Copy all there is, to change it at will."""
+        """Copy the folder with all ignored files."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder, self.home)
 
@@ -137,27 +145,20 @@ class Project:
 
     def wait_for_queue(self) -> None:
         """Wait until all queued experiments have succeeded."""
-        deadline_s = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + TIMEOUT_S
         while re.search(r"Queued|Running", status := self.run("dvc", "queue", "status")):
             assert time.monotonic() < deadline_s, status
             time.sleep(3)
         assert "Failed" not in status, status
 
-    def wait_for_workers(self) -> None:
-        """Wait until all workers of the queue have gone home."""
-        deadline_s = time.monotonic() + PATIENCE_S
-        while "0 active, 0 idle" not in (status := self.run("dvc", "queue", "status")):
-            assert time.monotonic() < deadline_s, status
-            time.sleep(1)
-
 
 def stages_run(printed: str) -> list[str]:
-    """Name the stages that DVC ran, by what it printed."""
+    """Return the names of the stages that DVC ran, from its output."""
     return re.findall(r"Running stage '(\w+)'", printed)
 
 
 def make_project(folder: Path, home: Path) -> Project:
-    """Make a project with all committed, in which nothing has run."""
+    """Make a project in which all is committed and no stage has run."""
     project = Project(folder, home)
     for name in SHIPPED:
         source, copy = TOP / name, folder / name
@@ -167,10 +168,8 @@ def make_project(folder: Path, home: Path) -> Project:
         else:
             shutil.copyfile(source, copy)
     copy_base(folder / "demo_base/checkpoint")
-    params = load_yaml(folder / "params.yaml")
     for section, values in SMALL.items():
-        params[section].update(values)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+        project.set(section, **values)
     for i in range(8):
         suffix = ("wav", "flac", "mp3")[i % 3]
         path = folder / VOICE / ("ann" if i < 5 else "bob") / f"clip.{i}.{suffix}"

@@ -1,5 +1,3 @@
-"""A device's name becomes a device, or an error that says what to do."""
-
 import pytest
 import torch
 
@@ -11,7 +9,7 @@ from fishdvc.errors import ParamsError
     ("cuda", "mps", "expected"),
     [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
 )
-def test_auto_takes_the_gpu_that_is_there(
+def test_auto_prefers_a_gpu(
     monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
@@ -20,7 +18,7 @@ def test_auto_takes_the_gpu_that_is_there(
     assert choose_device("cpu") == torch.device("cpu")
 
 
-def test_a_device_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_device_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ParamsError, match="cuda asked for, but PyTorch finds none here; use auto"):
+    with pytest.raises(ParamsError, match="does not find cuda on this machine; use auto or cpu"):
         choose_device("cuda")

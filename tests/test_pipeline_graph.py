@@ -1,7 +1,8 @@
-"""The graph of dvc.yaml says what the code does: dependencies, names, parameters, outputs."""
+"""dvc.yaml agrees with the code: dependencies, names, parameters, outputs."""
 
 import ast
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import pytest
 import yaml
 
 from fishdvc.params import load_yaml
+from fishdvc.pipeline.shared_params import EXTERNAL
+from fishdvc.storage.imports import imported_files
 
 TOP = Path(__file__).parent.parent
 GRAPH: dict[str, Any] = yaml.safe_load((TOP / "dvc.yaml").read_text())
 STAGES: dict[str, dict[str, Any]] = GRAPH["stages"]
 PATHS: dict[str, str] = GRAPH["vars"][0]["paths"]
 PARAMS: dict[str, Any] = load_yaml(TOP / "params.yaml")
-# fetch_base's section is named after what it is about, for later stages read it too.
+# Later stages read the section of fetch_base too, so it is named after the base.
 SECTION_OF = {name: name for name in STAGES} | {"fetch_base": "base"}
 
 
@@ -33,69 +36,27 @@ def entries(stage: str, kind: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def module_file(name: str) -> Path | None:
-    path = TOP / Path(*name.split("."))
-    for file in (path.with_suffix(".py"), path / "__init__.py"):
-        if file.is_file():
-            return file
-    return None
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_exactly_the_code_that_it_imports(stage: str) -> None:
+    code = [TOP / path for path in entries(stage, "deps") if path.startswith(("fishdvc", "stages"))]
+    declared = {file for path in code for file in (path.rglob("*.py") if path.is_dir() else [path])}
+    imported = imported_files(TOP / "stages" / f"{stage}.py")
+    assert without_packages(declared) == without_packages(imported)
 
 
-def imported_by(file: Path) -> set[Path]:
-    """Files of the project that importing a file runs, also those of packages on the way."""
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}: relative import"
-            names |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
-    files = set()
-    for name in names:
-        if name.split(".")[0] in ("fishdvc", "stages", "demo_base"):
-            parts = name.split(".")
-            packages = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
-            files |= {found for package in packages if (found := module_file(package))}
-    return files
+def without_packages(files: Iterable[Path]) -> set[str]:
+    """Leave out ``__init__.py`` files, which hold no code."""
+    return {str(file.relative_to(TOP)) for file in files if file.name != "__init__.py"}
 
 
-def all_imported_by(file: Path) -> set[Path]:
-    seen, waiting = {file}, [file]
-    while waiting:
-        for found in imported_by(waiting.pop()) - seen:
-            seen.add(found)
-            waiting.append(found)
-    return seen
+def test_packages_hold_no_code() -> None:
+    for file in (*TOP.glob("fishdvc/**/__init__.py"), *TOP.glob("stages/**/__init__.py")):
+        body = ast.parse(file.read_text()).body
+        assert [type(node) for node in body] in ([], [ast.Expr]), file
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_all_code_that_it_imports(stage: str) -> None:
-    deps = [TOP / path for path in entries(stage, "deps")]
-    missing = [
-        str(file.relative_to(TOP))
-        for file in all_imported_by(TOP / "stages" / f"{stage}.py")
-        # A package's docstring, and nothing else.
-        if file.name != "__init__.py" or imported_by(file)
-        if not any(file == dep or dep in file.parents for dep in deps)
-    ]
-    assert missing == []
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_no_code_that_it_does_not_import(stage: str) -> None:
-    imported = all_imported_by(TOP / "stages" / f"{stage}.py")
-    code = [path for path in entries(stage, "deps") if path.startswith(("fishdvc/", "stages/"))]
-    for path in code:
-        assert any(TOP / path == file or TOP / path in file.parents for file in imported), path
-
-
-def test_the_walk_finds_what_is_imported_far_below() -> None:
-    found = {str(path.relative_to(TOP)) for path in all_imported_by(TOP / "stages/train_lora.py")}
-    assert {"fishdvc/dataset/shards.py", "fishdvc/text/clean.py", "stages/command.py"} <= found
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_one_word_names_a_stage_everywhere(stage: str) -> None:
+def test_a_stage_has_the_same_name_everywhere(stage: str) -> None:
     library = TOP / "fishdvc/pipeline" / f"{stage}.py"
     script = TOP / "stages" / f"{stage}.py"
     assert (TOP / "tests/pipeline" / f"test_{stage}.py").is_file()
@@ -132,17 +93,25 @@ def sections_read(stage: str) -> set[str]:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_tracks_the_sections_that_it_reads_and_they_exist(stage: str) -> None:
-    # DVC tracks a whole section by its name.
-    assert set(STAGES[stage]["params"]) == sections_read(stage)
-    assert set(STAGES[stage]["params"]) <= PARAMS.keys()
+def test_a_stage_tracks_the_sections_that_it_reads_except_machine(stage: str) -> None:
+    tracked = {param.split(".")[0] for param in STAGES[stage]["params"]}
+    assert tracked == sections_read(stage) - {"machine"}
+    assert tracked <= PARAMS.keys()
 
 
 def test_every_section_is_read_by_some_stage() -> None:
     assert set().union(*map(sections_read, STAGES)) == PARAMS.keys()
 
 
-def test_paths_of_outputs_stand_once_in_vars() -> None:
+@pytest.mark.parametrize("stage", STAGES)
+def test_files_that_parameters_name_are_dependencies(stage: str) -> None:
+    files = imported_files(TOP / "stages" / f"{stage}.py")
+    reads_external = any(f'stage="{stage}"' in file.read_text() for file in files)
+    assert ((EXTERNAL / stage).as_posix() in entries(stage, "deps")) == reads_external
+    assert (TOP / EXTERNAL / stage).is_dir() == reads_external
+
+
+def test_paths_of_outputs_are_in_vars() -> None:
     for stage in STAGES:
         for kind in ("outs", "metrics", "plots"):
             for entry in STAGES[stage].get(kind, []):
@@ -151,7 +120,7 @@ def test_paths_of_outputs_stand_once_in_vars() -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_what_a_run_makes_is_kept_by_dvc_or_by_git_never_by_both(stage: str) -> None:
+def test_each_output_is_in_dvc_or_in_git_but_not_in_both(stage: str) -> None:
     for kind in ("outs", "metrics", "plots"):
         for path, options in entries(stage, kind).items():
             kept_by_git = options.get("cache") is False
@@ -161,7 +130,6 @@ def test_what_a_run_makes_is_kept_by_dvc_or_by_git_never_by_both(stage: str) -> 
 
 def is_ignored(path: str) -> bool:
     check = ["git", "check-ignore", "--quiet", "--no-index", path]
-    # A folder's rule ends in a slash, and the folder need not exist.
     return any(
         subprocess.run([*check[:-1], name], cwd=TOP, check=False).returncode == 0
         for name in (path, f"{path}/")
@@ -182,16 +150,16 @@ def test_a_command_names_every_output_and_its_inputs(stage: str) -> None:
         assert written or path.as_posix() in entries(stage, "deps"), path
 
 
-def test_what_can_be_made_again_is_not_pushed() -> None:
+def test_outputs_that_are_cheap_to_rebuild_are_not_pushed() -> None:
     outs = [(out, how) for stage in STAGES for out, how in entries(stage, "outs").items()]
     not_pushed = {out for out, how in outs if how.get("push") is False}
     assert not_pushed == {PATHS["base"], PATHS["normalized"], PATHS["merged"]}
 
 
-def test_every_out_is_cached_or_dvc_would_remember_no_run() -> None:
+def test_every_out_is_in_dvcs_cache() -> None:
     outs = [how for stage in STAGES for how in entries(stage, "outs").values()]
     assert all(how.get("cache") is not False for how in outs)
 
 
-def test_byte_code_is_no_part_of_the_code() -> None:
+def test_dvc_ignores_byte_code() -> None:
     assert "__pycache__" in (TOP / ".dvcignore").read_text().splitlines()

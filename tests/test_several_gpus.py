@@ -1,4 +1,4 @@
-"""docs/several-gpus.md and the SLURM script say what dvc.yaml and params.yaml say."""
+"""docs/several-gpus.md and the SLURM script agree with dvc.yaml and with Lightning."""
 
 import re
 import shlex
@@ -11,6 +11,9 @@ from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.strategies import DDPStrategy
 
+from fishdvc.machine import MachineParams
+from fishdvc.params import read_params
+from fishdvc.training.params import TrainLoraParams
 from fishdvc.training.trainer import build_trainer
 
 TOP = Path(__file__).parent.parent
@@ -19,53 +22,48 @@ SBATCH = TOP / "docs/slurm/train_lora.sbatch"
 SCRIPT = SBATCH.read_text(encoding="utf-8")
 
 
-def stage_command(stage: str) -> list[str]:
-    """The words of a stage's command in dvc.yaml."""
+def train_command() -> list[str]:
+    """Words of the command of train_lora in dvc.yaml."""
     graph = yaml.safe_load((TOP / "dvc.yaml").read_text())
-    command: str = graph["stages"][stage]["cmd"]
+    command: str = graph["stages"]["train_lora"]["cmd"]
     for name, path in graph["vars"][0]["paths"].items():
         command = command.replace(f"${{paths.{name}}}", path)
     return command.split()
 
 
-def commands(text: str, program: str) -> list[list[str]]:
-    """The words of each command line of a program, continued lines joined."""
-    lines = text.replace("\\\n", " ").splitlines()
-    return [shlex.split(line) for line in lines if line.startswith(program)]
+def command_line(text: str, program: str) -> list[str]:
+    """Words of the only command line of a program, continued lines joined."""
+    (line,) = (
+        line for line in text.replace("\\\n", " ").splitlines() if line.startswith(f"{program} ")
+    )
+    return shlex.split(line)
 
 
-def sbatch_options() -> dict[str, str]:
-    return dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)$", SCRIPT, re.MULTILINE))
+def test_torchrun_gets_the_arguments_of_the_stage() -> None:
+    words = command_line(GUIDE, "torchrun")
+    dashes = words.index("--")
+    assert words[dashes - 1] == "-m"
+    assert words[dashes + 1 :] == train_command()[2:]
 
 
-def test_torchrun_s_stages_have_the_arguments_of_the_pipeline() -> None:
-    lines = commands(GUIDE, "torchrun")
-    assert len(lines) == 2
-    for words, stage in zip(lines, ("train_lora", "extract_vq"), strict=True):
-        dashes = words.index("--")
-        assert words[dashes - 1] == "-m"
-        assert words[dashes + 1 :] == stage_command(stage)[2:]
+def test_srun_gets_the_command_of_the_stage() -> None:
+    assert command_line(SCRIPT, "srun")[2:] == train_command()
 
 
-def test_srun_s_stage_has_the_arguments_of_the_pipeline() -> None:
-    ((_, _, *command),) = commands(SCRIPT, "srun")
-    assert command == stage_command("train_lora")
-
-
-def test_the_slurm_script_is_bash() -> None:
+def test_the_slurm_script_is_bash_with_its_options_first() -> None:
     subprocess.run(["bash", "-n", SBATCH], check=True)
-    head = SCRIPT.splitlines()
-    assert head[0] == "#!/bin/bash"
-    # After the first command SLURM reads no more options.
-    first_command = next(i for i, line in enumerate(head) if line and not line.startswith("#"))
-    assert all(i < first_command for i, line in enumerate(head) if line.startswith("#SBATCH"))
+    lines = SCRIPT.splitlines()
+    assert lines[0] == "#!/bin/bash"
+    # SLURM ignores options after the first command.
+    first_command = next(i for i, line in enumerate(lines) if line and not line.startswith("#"))
+    assert all(i < first_command for i, line in enumerate(lines) if line.startswith("#SBATCH"))
 
 
-def test_slurm_starts_as_many_processes_as_its_parameters_say(
+def test_slurm_starts_as_many_processes_as_params_ask_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    options = sbatch_options()
-    named = dict(re.findall(r"train_lora\.(num_nodes|devices): (\d+)", SCRIPT))
+    options = dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)$", SCRIPT, re.MULTILINE))
+    named = dict(re.findall(r"machine\.(num_nodes|devices): (\d+)", SCRIPT))
     assert named == {"num_nodes": options["nodes"], "devices": options["ntasks-per-node"]}
     assert options["gpus-per-node"] == options["ntasks-per-node"]
     assert "gpus-per-task" not in options
@@ -83,42 +81,22 @@ def test_slurm_starts_as_many_processes_as_its_parameters_say(
         "SLURM_NODELIST": "gpu-[1-2]",
     }.items():
         monkeypatch.setenv(name, value)
-    # Lightning writes it where it is missing.
+    # Lightning sets both for the whole process; monkeypatch restores them.
     monkeypatch.setenv("MASTER_ADDR", "gpu-1")
-    # Lightning writes the rank of what it builds there, and would take this process for it.
     monkeypatch.setattr(rank_zero_only, "rank", 0)
+    machine = read_params(TOP / "params.yaml", "machine", MachineParams)
+    several = {"devices": devices, "num_nodes": nodes, "process_group_backend": "gloo"}
     trainer = build_trainer(
-        max_steps=1,
-        val_every_steps=1,
-        accumulate_grad_batches=1,
-        gradient_clip_norm=0.0,
-        accelerator="cpu",
-        devices=devices,
-        num_nodes=nodes,
-        strategy="ddp",
-        process_group_backend="gloo",
-        precision="32-true",
+        read_params(TOP / "params.yaml", "train_lora", TrainLoraParams),
+        machine.model_copy(update={"accelerator": "cpu", **several}),
         loggers=[],
         callbacks=[],
     )
     assert isinstance(trainer.strategy, DDPStrategy)
     environment = trainer.strategy.cluster_environment
     assert isinstance(environment, SLURMEnvironment)
-    environment.validate_settings(devices, nodes)
     assert (trainer.world_size, trainer.global_rank) == (nodes * devices, devices + 2)
+    environment.validate_settings(devices, nodes)
     for wrong in ((devices + 1, nodes), (devices, nodes + 1)):
         with pytest.raises(ValueError, match="does not match"):
             environment.validate_settings(*wrong)
-
-
-def test_every_parameter_named_exists() -> None:
-    params = yaml.safe_load((TOP / "params.yaml").read_text())
-    named = re.findall(r"`(normalize|extract_vq|train_lora)\.(\w+)[`:]", GUIDE)
-    assert len(named) > 4
-    assert [f"{s}.{key}" for s, key in named if key not in params[s]] == []
-
-
-def test_every_linked_file_exists() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", GUIDE)
-    assert len(links) == 2
-    assert all((TOP / "docs" / link).is_file() for link in links)

@@ -1,1 +1,1 @@
-"""Waveforms and what is measured on them: reading and writing, loudness, mel spectrograms."""
+"""Reading and writing waveforms, loudness, and mel spectrograms."""

@@ -1,4 +1,4 @@
-"""Write speech in formats that people listen to. Starts without torch."""
+"""Write speech in common 16-bit formats."""
 
 from pathlib import Path
 
@@ -14,24 +14,20 @@ _FORMATS = {
 
 
 def writable_suffixes() -> list[str]:
-    """List the suffixes that can be written; whether .mp3 is one depends on libsndfile."""
-    return [
-        suffix
-        for suffix, (container, subtype) in _FORMATS.items()
-        if soundfile.check_format(container, subtype)
-    ]
+    """List the suffixes that this machine's libsndfile can write."""
+    return [suffix for suffix, args in _FORMATS.items() if soundfile.check_format(*args)]
 
 
-def write_for_listening(path: Path, waveform: Waveform, *, suffix: str) -> None:
-    """Write a waveform with 16 bits; samples beyond full scale are clipped.
+def write_speech(path: Path, waveform: Waveform, *, suffix: str) -> None:
+    """Write a waveform. Samples beyond full scale are clipped.
 
     Args:
-        path: Where to write; its own suffix says nothing.
-        waveform: What to write.
-        suffix: One of ``writable_suffixes``: the format.
+        path: File to write. Its own suffix is ignored.
+        waveform: The speech.
+        suffix: One of ``writable_suffixes``, which sets the format.
 
     Raises:
-        soundfile.SoundFileError: It cannot be written, as on a full disk.
+        soundfile.SoundFileError: The file cannot be written, for example on a full disk.
     """
     container, subtype = _FORMATS[suffix]
     soundfile.write(

@@ -1,7 +1,4 @@
-"""Integrated loudness (ITU-R BS.1770-4) and the gain that brings a waveform to a target.
-
-Knows samples only. Starts without torch.
-"""
+"""Integrated loudness (ITU-R BS.1770-4) and the gain to a target loudness."""
 
 import math
 from dataclasses import dataclass
@@ -13,41 +10,39 @@ import pyloudnorm
 from fishdvc.errors import AudioError
 
 GATING_BLOCK_S = 0.4
-"""Length of a gating block, ITU-R BS.1770-4, annex 1."""
+"""Length of a gating block (ITU-R BS.1770-4, annex 1)."""
 REFERENCE_PEAK_DBFS = -1.0
-"""The peak a waveform is brought to before it is measured, as the reference implementation does:
-it makes the measurement independent of the recording level, which the absolute gate is not."""
+"""Waveforms are scaled to this peak before they are measured, as in the reference implementation.
+Otherwise the absolute gate would make the measurement depend on the recording level."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoudnessGain:
-    """A gain and what led to it.
+    """A gain.
 
     Attributes:
         gain: Linear factor for every sample.
-        loudness_lufs: Loudness of the waveform as it was recorded.
-        limited_by_peak: Whether the peak ceiling kept the gain below what the target asks for.
+        limited_by_peak: Whether the peak ceiling keeps the loudness below the target.
     """
 
     gain: float
-    loudness_lufs: float
     limited_by_peak: bool
 
 
 def integrated_loudness_lufs(samples: npt.NDArray[np.floating], sample_rate_hz: int) -> float:
-    """Measure mono samples by ITU-R BS.1770-4.
+    """Measure the integrated loudness of mono samples (ITU-R BS.1770-4).
 
     A clip shorter than one gating block of 0.4 s is measured as one block of its own length.
 
     Args:
         samples: Shape ``(samples,)``, full scale at -1 and 1.
-        sample_rate_hz: Samples a second.
+        sample_rate_hz: Samples per second.
 
     Returns:
-        LUFS; minus infinity where every block is below the absolute gate of -70 LUFS.
+        LUFS, or minus infinity if every block is below the absolute gate of -70 LUFS.
     """
-    # The largest number below the quotient: pyloudnorm refuses a block that, multiplied by the rate
-    # again, rounds to more samples than there are.
+    # The next number below the duration, because pyloudnorm rejects a block whose number of
+    # samples is rounded up to more than the clip has.
     block_s = min(GATING_BLOCK_S, math.nextafter(len(samples) / sample_rate_hz, 0))
     meter = pyloudnorm.Meter(sample_rate_hz, block_size=block_s)
     with np.errstate(divide="ignore"):
@@ -62,17 +57,17 @@ def loudness_gain(
     peak_ceiling_dbfs: float,
     silence_threshold_dbfs: float,
 ) -> LoudnessGain:
-    """Find the gain to a target loudness that keeps every sample at or under a ceiling.
+    """Compute the gain to a target loudness, limited by a peak ceiling.
 
     Args:
         samples: Shape ``(samples,)``, full scale at -1 and 1.
-        sample_rate_hz: Samples a second.
-        target_loudness_lufs: Integrated loudness asked for.
-        peak_ceiling_dbfs: No sample may be larger; where the target asks for more, it is missed.
-        silence_threshold_dbfs: A waveform with no sample above this is silence.
+        sample_rate_hz: Samples per second.
+        target_loudness_lufs: Integrated loudness after the gain, unless the ceiling limits it.
+        peak_ceiling_dbfs: Maximum absolute sample value after the gain.
+        silence_threshold_dbfs: A waveform whose peak is lower is silence.
 
     Raises:
-        AudioError: The waveform is silence: no gain makes speech of it.
+        AudioError: The waveform is silence.
     """
     peak = float(np.abs(samples).max(initial=0.0))
     peak_dbfs = 20 * math.log10(peak) if peak > 0 else -math.inf
@@ -85,14 +80,11 @@ def loudness_gain(
     measured_lufs = integrated_loudness_lufs(samples * to_reference, sample_rate_hz)
     if math.isinf(measured_lufs):
         raise AudioError(
-            "silence: nothing in it can be heard, for it is all under -70 LUFS; record it again, "
-            "or remove it"
+            "silence: its loudness is under -70 LUFS everywhere; record it again, or remove it"
         )
-    loudness_lufs = measured_lufs + peak_dbfs - REFERENCE_PEAK_DBFS
-    gain_db = target_loudness_lufs - loudness_lufs
+    gain_db = target_loudness_lufs - (measured_lufs + peak_dbfs - REFERENCE_PEAK_DBFS)
     ceiling_gain_db = peak_ceiling_dbfs - peak_dbfs
     return LoudnessGain(
         gain=10 ** (min(gain_db, ceiling_gain_db) / 20),
-        loudness_lufs=loudness_lufs,
         limited_by_peak=gain_db > ceiling_gain_db,
     )

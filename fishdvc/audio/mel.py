@@ -1,47 +1,41 @@
-"""The log-mel spectrogram that the codec's encoder reads.
-
-Knows nothing of files, clips' names or the codec: samples in, mel bands out.
-"""
+"""The log-mel spectrogram, the input of the codec's encoder."""
 
 import torch
 import torchaudio.functional as audio_functional
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fishdvc.errors import AudioError
-
 MAGNITUDE_FLOOR = 1e-6
 """Added to the power before the square root, whose gradient is infinite at silence."""
 
 MEL_FLOOR = 1e-5
-"""The smallest mel magnitude: silence is ``log(1e-5)``, about -11.5."""
+"""Minimum of mel magnitudes. Its logarithm is about -11.5."""
 
 
 class LogMelSpectrogram(nn.Module):
     """Natural logarithm of mel-band magnitudes, as in HiFi-GAN (Kong et al. 2020).
 
-    The waveform is padded by reflection so that mel frame ``t`` is centred on the samples
-    ``t * hop_length ... (t + 1) * hop_length``, and there are ``samples // hop_length`` frames.
-    The filters are Slaney's (scale and area norm), from 0 Hz to half the sample rate.
+    The waveform is padded by reflection, so that mel frame ``t`` is centred on the samples
+    ``t * hop_length ... (t + 1) * hop_length`` and there are ``samples // hop_length`` frames.
+    The filters have Slaney's scale and norm and range from 0 Hz to half the sample rate.
     """
 
     window: Tensor
     filterbank: Tensor
 
     def __init__(self, *, sample_rate_hz: int, n_fft: int, hop_length: int, num_mels: int) -> None:
-        """Build the window and the filters, which no checkpoint holds.
+        """Build the window and the filters. They are not part of the ``state_dict``.
 
         Args:
             sample_rate_hz: Sample rate of the waveforms.
-            n_fft: Length of the (periodic Hann) window and of the transform, in samples.
-            hop_length: Samples from one mel frame to the next, at most ``n_fft``.
+            n_fft: Length of the FFT and of the periodic Hann window, in samples.
+            hop_length: Samples per mel frame, at most ``n_fft``.
             num_mels: Number of mel bands.
         """
         super().__init__()
         self.n_fft = n_fft
         self.hop_length = hop_length
-        # On the CPU whatever the default device: a model may be laid out on "meta", and the
-        # filters are computed from values.
+        # On the CPU, because the filters cannot be computed on the "meta" device.
         with torch.device("cpu"):
             window = torch.hann_window(n_fft)
             filterbank = audio_functional.melscale_fbanks(
@@ -58,28 +52,19 @@ class LogMelSpectrogram(nn.Module):
 
     @property
     def min_num_samples(self) -> int:
-        """The fewest samples that have a spectrogram: a reflection needs one more than it pads."""
+        """Minimum length of a waveform. Reflection needs one sample more than it pads."""
         return max(self.hop_length, (self.n_fft - self.hop_length + 1) // 2 + 1)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Compute the spectrogram; differentiable.
 
         Args:
-            audio: Waveforms ``(batch, samples)``, each filled to its end: padding would be taken
-                for sound and be mirrored into the last frames.
+            audio: Waveforms ``(batch, samples)`` of the same length, at least ``min_num_samples``.
+                Padding would change the last frames.
 
         Returns:
-            Log-mel magnitudes ``(batch, num_mels, samples // hop_length)``, at least
-            ``log(1e-5)``.
-
-        Raises:
-            AudioError: When there are fewer than ``min_num_samples`` samples.
+            Log-mel magnitudes ``(batch, num_mels, samples // hop_length)``, at least ``log(1e-5)``.
         """
-        if audio.shape[-1] < self.min_num_samples:
-            raise AudioError(
-                f"mel spectrogram: at least {self.min_num_samples} samples needed, "
-                f"got {audio.shape[-1]}; leave the clip out"
-            )
         padding = self.n_fft - self.hop_length
         padded = functional.pad(audio, (padding // 2, (padding + 1) // 2), mode="reflect")
         spectrum = torch.stft(

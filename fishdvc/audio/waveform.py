@@ -1,7 +1,4 @@
-"""Read audio files to mono waveforms and write them without loss.
-
-Knows files and samples, not speakers or stages. Starts without torch.
-"""
+"""Read audio files as mono waveforms, and write lossless FLAC."""
 
 import re
 from dataclasses import dataclass
@@ -15,9 +12,9 @@ from fishdvc.errors import AudioError
 
 READABLE_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif")
 UNREADABLE_SUFFIXES = (".m4a", ".aac", ".wma", ".mp4", ".webm", ".amr")
-"""Audio that libsndfile cannot decode: it is reported, never passed over in silence."""
+"""Audio formats that libsndfile cannot decode. Such files are reported, not ignored."""
 STREAMED_CHUNK_BYTES = 0xFFFFFFFF
-"""What a program writes as a chunk's length when it does not know it yet: not a promise."""
+"""Length of a chunk in a streamed file, whose true length was unknown when it was written."""
 OGG_MAX_PAGE_BYTES = 27 + 255 + 255 * 255
 
 
@@ -26,8 +23,8 @@ class Waveform:
     """Mono audio.
 
     Attributes:
-        samples: Float32, ``(samples,)``, full scale at -1 and 1; decoded MP3 may lie beyond.
-        sample_rate_hz: Samples a second.
+        samples: Float32 ``(samples,)``, full scale at -1 and 1. Decoded MP3 may exceed full scale.
+        sample_rate_hz: Samples per second.
     """
 
     samples: npt.NDArray[np.float32]
@@ -40,22 +37,22 @@ class Waveform:
 
 
 def read_waveform(path: Path) -> Waveform:
-    """Read a whole file and mix its channels down to one (their mean).
+    """Read a file and return the mean of its channels.
 
     Raises:
-        AudioError: The file cannot be decoded, is shorter than its header says, holds no sample,
-            or holds samples that are not finite.
+        AudioError: The file cannot be decoded, is truncated, or has no samples or samples that are
+            not finite.
     """
     if path.suffix.lower() in UNREADABLE_SUFFIXES:
         raise AudioError(
-            f"{path}: {path.suffix} cannot be read; convert it, as by "
+            f"{path}: {path.suffix} cannot be read; convert it: "
             f"`ffmpeg -i {path.name} {path.stem}.flac`"
         )
     try:
         with soundfile.SoundFile(path) as file:
-            num_samples_promised = file.frames
-            cut_short = _lacks_bytes(file.extra_info) or (
-                file.format == "OGG" and _lacks_end_of_page(path)
+            expected_num_samples = file.frames
+            is_truncated = _chunk_is_truncated(file.extra_info) or (
+                file.format == "OGG" and _last_page_is_truncated(path)
             )
             channels = file.read(dtype="float32", always_2d=True)
             sample_rate_hz = file.samplerate
@@ -63,12 +60,12 @@ def read_waveform(path: Path) -> Waveform:
         raise AudioError(
             f"{path}: not readable as audio ({error}); record or export it again, or remove it"
         ) from error
-    if cut_short or channels.shape[0] < num_samples_promised:
+    if is_truncated or len(channels) < expected_num_samples:
         raise AudioError(
-            f"{path}: truncated: {channels.shape[0]} samples could be read, its header promises "
-            "more; copy or export it again, or remove it"
+            f"{path}: truncated: read {len(channels)} samples, fewer than its header says; "
+            "copy or export it again, or remove it"
         )
-    if channels.shape[0] == 0:
+    if len(channels) == 0:
         raise AudioError(f"{path}: holds no sample; record it again, or remove it")
     if not np.isfinite(channels).all():
         raise AudioError(
@@ -78,17 +75,17 @@ def read_waveform(path: Path) -> Waveform:
     return Waveform(samples=channels.mean(axis=1, dtype=np.float32), sample_rate_hz=sample_rate_hz)
 
 
-def _lacks_bytes(libsndfile_log: str) -> bool:
-    """Whether a WAV or AIFF header promises more bytes than follow; libsndfile only logs that."""
+def _chunk_is_truncated(libsndfile_log: str) -> bool:
+    """Whether a WAV or AIFF file is shorter than its header says. libsndfile only logs that."""
     chunk = re.search(r"^ *(?:data|SSND) : (\w+) \(should be (\d+)\)", libsndfile_log, re.MULTILINE)
     if chunk is None:
         return False
-    promised_bytes, found_bytes = int(chunk[1], 0), int(chunk[2])
-    return found_bytes < promised_bytes < STREAMED_CHUNK_BYTES
+    expected_bytes, found_bytes = int(chunk[1], 0), int(chunk[2])
+    return found_bytes < expected_bytes < STREAMED_CHUNK_BYTES
 
 
-def _lacks_end_of_page(path: Path) -> bool:
-    """Whether an Ogg file (RFC 3533) ends within a page; libsndfile takes that for its end."""
+def _last_page_is_truncated(path: Path) -> bool:
+    """Whether an Ogg file (RFC 3533) ends within a page. libsndfile does not report that."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - OGG_MAX_PAGE_BYTES))
         tail = file.read()
@@ -99,12 +96,12 @@ def _lacks_end_of_page(path: Path) -> bool:
 
 
 def write_flac(path: Path, waveform: Waveform, *, comment: str) -> None:
-    """Write 24-bit FLAC: exact to 2**-24 of full scale.
+    """Write 24-bit FLAC, exact to 2**-24 of full scale.
 
     Args:
-        path: Where to write.
-        waveform: Samples within -1 and 1, at any rate that FLAC knows (1 Hz to 655,350 Hz).
-        comment: Kept in the file's tags.
+        path: The file.
+        waveform: Samples from -1 to 1, with a sample rate from 1 Hz to 655,350 Hz.
+        comment: Comment in the file's tags.
     """
     with soundfile.SoundFile(
         path, "w", waveform.sample_rate_hz, channels=1, format="FLAC", subtype="PCM_24"

@@ -1,4 +1,4 @@
-"""What a folder with a base or merged model holds. Starts without torch."""
+"""Files of a base or merged model's folder."""
 
 from pathlib import Path
 
@@ -8,24 +8,24 @@ MODEL_FILES = ("config.json", "model.pth", "tokenizer.tiktoken", "special_tokens
 
 
 def codec_config_beside(codec_checkpoint: Path) -> Path | None:
-    """Return the codec's configuration: the JSON of the same name, or ``None`` without one.
+    """Return the codec's config, the JSON file of the same name, or ``None`` if there is none.
 
-    The published base carries none: then the codec is the published firefly.
+    The published base has none; its codec is the published firefly.
     """
     config = codec_checkpoint.with_suffix(".json")
     return config if config.is_file() else None
 
 
 def base_files(folder: Path, codec_checkpoint: str, *, todo: str) -> list[Path]:
-    """List the files of a base folder: the model's, the codec's weights, its JSON if there is one.
+    """List the files of a base: the model's files, the codec's weights, and its JSON if it exists.
 
     Args:
         folder: The base.
-        codec_checkpoint: Name of the codec's weights in it.
-        todo: What a user may do about missing files, for the message.
+        codec_checkpoint: Name of the codec's weights in the folder, or an absolute path.
+        todo: What the user can do about missing files, for the error message.
 
     Raises:
-        CheckpointError: Files are missing; all are named.
+        CheckpointError: Files are missing. The message lists all of them.
     """
     files = [folder / name for name in (*MODEL_FILES, codec_checkpoint)]
     missing = [f"{path}: no such file" for path in files if not path.is_file()]

@@ -1,24 +1,19 @@
-"""What is known of the published base's files: their sizes, and of some their hashes.
+"""Sizes and hashes of the published base's files."""
 
-Starts without torch.
-"""
-
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fishdvc.errors import CheckpointError
+from fishdvc.errors import CheckpointError, list_problems
 from fishdvc.storage.cache import content_hash
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """What is known of a file.
+    """Size and SHA-256 of a file, as far as they were published.
 
-    Attributes:
-        num_bytes: Its size.
-        sha256: Hash of its bytes in hexadecimal; ``None`` where none was published.
-        reconstructed_sha256: Hashes that it may have: of its contents as the reference
-            implementation would write them.
+    ``reconstructed_sha256`` belongs to contents as the reference implementation writes them. A file
+    with another hash may be right too.
     """
 
     num_bytes: int
@@ -27,7 +22,7 @@ class PublishedFile:
 
 
 PUBLISHED_REVISION = "275a984d33c33659e39eed41ff5bcd6e67517f4c"
-"""Of fishaudio/fish-speech-1.5; a commit's name is a hash, so it means the same anywhere."""
+"""Commit of fishaudio/fish-speech-1.5. A mirror's repository may have another name."""
 
 PUBLISHED_FILES = {
     "config.json": PublishedFile(
@@ -53,41 +48,35 @@ PUBLISHED_FILES = {
 }
 
 
-def check_published_size(where: str, name: str, num_bytes: int | None) -> None:
-    """Compare a size that a server states with the published one, before anything is fetched.
+def check_published(files: Iterable[Path]) -> list[str]:
+    """Compare downloaded files of the published revision with the known sizes and hashes.
+
+    Returns:
+        Names of the files that could not be verified, because no hash is known.
 
     Raises:
-        CheckpointError: It is another.
+        CheckpointError: Files differ. The message lists all of them.
     """
-    published = PUBLISHED_FILES.get(name)
-    if published and num_bytes is not None and num_bytes != published.num_bytes:
-        raise CheckpointError(
-            f"{where}: {num_bytes:,} bytes, published are {published.num_bytes:,}; "
-            "the server (HF_ENDPOINT) has another file: set another"
+    unverified, problems = [], []
+    for path in files:
+        published = PUBLISHED_FILES.get(path.name)
+        if published is None:
+            unverified.append(path.name)
+            continue
+        num_bytes, sha256 = path.stat().st_size, content_hash(path)
+        if num_bytes != published.num_bytes or published.sha256 not in (None, sha256):
+            # In the cache, the path is a link to the file with the contents.
+            problems.append(
+                f"{path.name}: expected {published.num_bytes:,} bytes, SHA-256 "
+                f"{published.sha256 or 'unknown'}, got {num_bytes:,} bytes, SHA-256 {sha256}; "
+                f"rm {path.resolve()}"
+            )
+        elif sha256 not in (published.sha256, *published.reconstructed_sha256):
+            unverified.append(path.name)
+    if problems:
+        summary = (
+            "downloaded files differ from the published ones; remove them and run fetch_base again "
+            "or, if they differ again, set HF_ENDPOINT to another server"
         )
-
-
-def has_published_hash(where: str, name: str, path: Path) -> bool:
-    """Whether a file is proven to be the published one: ``False`` if no hash of it is known.
-
-    Args:
-        where: What to call the file in a message.
-        name: Its name among the published files.
-        path: The file.
-
-    Raises:
-        CheckpointError: Its size or its hash is another than the published one.
-    """
-    published = PUBLISHED_FILES.get(name)
-    if published is None:
-        return False
-    found = content_hash(path)
-    size_differs = path.stat().st_size != published.num_bytes
-    if size_differs or (published.sha256 and found != published.sha256):
-        expected = published.sha256 or f"unknown, its size {published.num_bytes:,} bytes"
-        raise CheckpointError(
-            f"{where}: not the published file: {path.stat().st_size:,} bytes, SHA-256 {found}; "
-            f"published is SHA-256 {expected}; delete {path.resolve()} and run it again; if that "
-            "gives the same file, set HF_ENDPOINT to another server"
-        )
-    return bool(published.sha256) or found in published.reconstructed_sha256
+        raise CheckpointError(list_problems(summary, problems))
+    return unverified

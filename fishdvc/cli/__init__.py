@@ -1,1 +1,1 @@
-"""Commands for people: arguments in, one line out. Nothing else imports this."""
+"""The command ``fishdvc``."""

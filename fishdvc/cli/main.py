@@ -1,7 +1,4 @@
-"""The command ``fishdvc``: finds the command asked for; an error becomes a line and exit code 1.
-
-Starts without torch.
-"""
+"""The command ``fishdvc``: parse the arguments and run the command that they name."""
 
 import argparse
 import sys
@@ -12,12 +9,10 @@ from fishdvc.cli import speak
 from fishdvc.errors import FishdvcError, ParamsError
 
 INTERRUPTED = 130
-"""What shells say of a program that was stopped by Ctrl-C."""
+"""Exit code of shells for a program that was stopped by Ctrl-C."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are those of the package."""
-
     def error(self, message: str) -> NoReturn:
         raise ParamsError(f"{message}; see {self.prog} --help")
 
@@ -26,19 +21,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: What stands after ``fishdvc``; None: this process's own.
+        arguments: Arguments after ``fishdvc``. None: those of this process.
 
     Returns:
         The exit code.
     """
-    parser = _Parser(prog="fishdvc", description="Commands for people; stages run by dvc repro.")
+    parser = _Parser(
+        prog="fishdvc", description="Use what the pipeline made. Run the pipeline with dvc repro."
+    )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     speak.add_command(commands)
     try:
         parsed = parser.parse_args(arguments)
         parsed.command(parsed)
     except FishdvcError as error:
-        # A list of one is a line.
+        # Print a list of one problem on one line.
         message = str(error).replace(" (1 problem):\n  ", ": ")
         print(f"error: {message}", file=sys.stderr)
         return 1
@@ -48,5 +45,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run() -> NoReturn:
-    """Be the program ``fishdvc``."""
+    """Run ``fishdvc`` with the arguments of this process and exit."""
     sys.exit(main())

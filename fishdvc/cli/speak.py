@@ -1,152 +1,149 @@
-"""The command ``fishdvc speak``: its options, and what it says when it is done.
-
-Starts without torch.
-"""
+"""The command ``fishdvc speak``: its options, and the order of its steps."""
 
 import argparse
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
-import soundfile
+from fishdvc.errors import FishdvcError
+from fishdvc.generation.settings import MAX_PART_S, MAX_SEED, Sampling
 
-from fishdvc.audio.export import write_for_listening
-from fishdvc.audio.waveform import Waveform
-from fishdvc.cli.speak_request import DEFAULT_BASE, DEFAULT_MERGED, check_request
-from fishdvc.errors import FishdvcError, ParamsError, list_problems
-from fishdvc.generation.settings import MAX_PART_S, Sampling
-from fishdvc.storage.atomic import atomic_file
+DEFAULT_BASE = Path("data/base")
+DEFAULT_MERGED = Path("data/merged")
 
-DEFAULT_SEED = 42
-DESCRIPTION = """Speak a text with a fine-tuned model, or with adapters over their base.
-Long text is split at sentence ends, and each part hears the earlier ones."""
+Number = TypeVar("Number", int, float)
 
 
 def add_command(commands: "argparse._SubParsersAction[Any]") -> None:
-    """Add the command and its options; what they hold is judged later, all of it at once."""
+    """Add the command and its options to the parser of ``fishdvc``."""
     parser = commands.add_parser(
-        "speak", help="speak a text into a sound file", description=DESCRIPTION, allow_abbrev=False
+        "speak",
+        help="speak a text into a sound file",
+        description="Speak a text with a fine-tuned model, or with the base and adapters. A long "
+        "text is split at sentence ends, and each part continues the earlier ones.",
+        allow_abbrev=False,
     )
     parser.set_defaults(command=speak)
-    default = Sampling()
-    options: dict[str, tuple[str | None, str, dict[str, Any]]] = {
-        "--text-file": ("FILE", "speak this UTF-8 file instead, as one text", {}),
-        "--checkpoint": (
-            "FOLDER",
-            f"the model ({DEFAULT_MERGED}; with --adapter {DEFAULT_BASE})",
-            {},
-        ),
-        "--adapter": (
-            "FOLDER",
-            "an adapter in PEFT's format, such as data/lora/step_000000010, put over the model "
-            "without merging; given several times, each speaks into a file of its own, as "
-            "hello.step_000000010.wav, and they share one model in memory",
-            {"action": "append", "default": []},
-        ),
-        "--codec": (
-            "FILE",
-            f"the codec's weights (those in the checkpoint's folder, else in {DEFAULT_BASE})",
-            {},
-        ),
-        "--codec-config": (
-            "FILE",
-            "JSON of the codec's shape (the one beside its weights, else the published codec's)",
-            {},
-        ),
-        "--reference": (
-            "CLIP",
-            "a clip of the voice to speak in; may be given several times",
-            {"action": "append", "default": []},
-        ),
-        "--reference-text": (
-            "TEXT",
-            "what the reference says, for each in its order (the transcript beside it)",
-            {"action": "append", "default": []},
-        ),
-        "--params": (
-            "FILE",
-            "references are brought to the loudness that its section normalize has, as the "
-            "clips were for training (params.yaml)",
-            {"default": "params.yaml"},
-        ),
-        "--output": ("FILE", "where to write: .wav, .flac or .mp3", {}),
-        "--seed": (
-            "N",
-            f"another seed speaks otherwise ({DEFAULT_SEED})",
-            {"default": DEFAULT_SEED},
-        ),
-        "--temperature": (
-            "X",
-            f"above 0; lower is steadier, higher livelier ({default.temperature})",
-            {"default": default.temperature},
-        ),
-        "--top-p": (
-            "X",
-            f"keep the likeliest choices that have this probability together ({default.top_p})",
-            {"default": default.top_p},
-        ),
-        "--repetition-penalty": (
-            "X",
-            f"above 1 makes the codes of the last 16 frames less likely "
-            f"({default.repetition_penalty})",
-            {"default": default.repetition_penalty},
-        ),
-        "--max-part-s": (
-            "SECONDS",
-            f"a part that has not ended by itself ends here ({MAX_PART_S:g})",
-            {"default": MAX_PART_S},
-        ),
-        "--device": (
-            "NAME",
-            "auto, cpu, cuda or mps (auto); computes in bfloat16 on a CUDA GPU that has it, "
-            "else in float32",
-            {"default": "auto"},
-        ),
-    }
-    parser.add_argument("text", metavar="TEXT", nargs="?", help="what to say")
-    for name, (metavar, meaning, more) in options.items():
-        names = ["-o", name] if name == "--output" else [name]
-        if metavar:
-            more["metavar"] = metavar
-        parser.add_argument(*names, help=meaning, **more)
+    add = parser.add_argument
+    text = parser.add_mutually_exclusive_group(required=True)
+    text.add_argument("text", nargs="?", metavar="TEXT", help="text to speak")
+    text.add_argument("--text-file", metavar="FILE", type=Path, help="UTF-8 file to speak instead")
+    add("-o", "--output", type=Path, required=True, help="file to write: .wav, .flac or .mp3")
+    checkpoint = f"folder of the model (default: {DEFAULT_MERGED}; with --adapter: {DEFAULT_BASE})"
+    add("--checkpoint", type=Path, help=checkpoint)
+    adapter = """adapter in PEFT's format to use with the model, such as data/lora/step_000000010;
+        may be repeated: each adapter writes its own file, such as hello.step_000000010.wav, and
+        all share one model in memory"""
+    add("--adapter", type=Path, action="append", default=[], help=adapter)
+    codec = f"weights of the codec (default: those in the checkpoint, else in {DEFAULT_BASE})"
+    add("--codec", type=_file, help=codec)
+    config = "JSON of the codec (default: the file beside its weights, else the published codec's)"
+    add("--codec-config", type=_file, help=config)
+    reference = "clip of the voice to speak in; may be repeated"
+    add("--reference", type=_file, action="append", default=[], help=reference)
+    transcript = "text of a reference, once for each (default: the transcript beside the clip)"
+    add("--reference-text", action="append", default=[], help=transcript)
+    params = "file whose section normalize has the loudness of references (default: %(default)s)"
+    add("--params", type=Path, default="params.yaml", help=params)
+    seed = "random seed (default: %(default)s)"
+    add("--seed", type=_number(int, 0, MAX_SEED), default=42, help=seed)
+    temperature = "above 0; low is steady, high is lively (default: %(default)s)"
+    add("--temperature", type=float, default=Sampling.temperature, help=temperature)
+    top_p = """draw from the most likely choices up to this total probability, at most 1
+        (default: %(default)s)"""
+    add("--top-p", type=float, default=Sampling.top_p, help=top_p)
+    penalty = "above 1: make codes of the last 16 frames less likely (default: %(default)s)"
+    add("--repetition-penalty", type=float, default=Sampling.repetition_penalty, help=penalty)
+    part = "maximum length of one part, in seconds (default: %(default)s)"
+    add("--max-part-s", type=_number(float, 0.1, 3600), default=MAX_PART_S, help=part)
+    device = """where to compute, in bfloat16 on a CUDA GPU that has it, else in float32
+        (default: %(default)s)"""
+    add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help=device)
 
 
 def speak(arguments: argparse.Namespace) -> None:
-    """Check the arguments, speak, write, and say so.
+    """Check the arguments, speak the text and write the output files.
 
     Raises:
-        FishdvcError: An argument cannot be used, or nothing came of it.
+        FishdvcError: An argument cannot be used, or the model gave no speech.
     """
     start_s = time.monotonic()
-    request = check_request(arguments)
-    # Imports torch, for which nobody should wait who mistyped a path.
-    from fishdvc.cli.synthesis import synthesize
+    # Imports are in here to keep --help fast, and torch comes after all that can be mistyped.
+    from fishdvc.cli import inputs
 
+    sampling = Sampling(
+        temperature=arguments.temperature,
+        top_p=arguments.top_p,
+        repetition_penalty=arguments.repetition_penalty,
+    )
+    adapters = arguments.adapter
+    checkpoint = arguments.checkpoint or (DEFAULT_BASE if adapters else DEFAULT_MERGED)
+    inputs.check_folders(checkpoint, adapters)
+    codec = arguments.codec or inputs.find_codec([checkpoint, DEFAULT_BASE])
+    outputs = inputs.name_outputs(arguments.output, adapters)
+    inputs.check_outputs(outputs, sources=[*arguments.reference, arguments.text_file])
+    text = inputs.read_text(arguments.text, arguments.text_file)
+    clips = inputs.read_references(arguments.reference, arguments.reference_text, arguments.params)
+    if adapters and checkpoint.resolve() == DEFAULT_MERGED.resolve():
+        _note(f"{checkpoint} already contains an adapter, and --adapter adds another")
+
+    from fishdvc.cli import synthesis
+
+    synthesizer = synthesis.load_synthesizer(
+        checkpoint, codec, arguments.codec_config, arguments.device
+    )
+    spoken = synthesis.speak_outputs(
+        synthesizer,
+        outputs,
+        text,
+        seed=arguments.seed,
+        clips=clips,
+        sampling=sampling,
+        max_part_s=arguments.max_part_s,
+    )
     silent = []
-    for output, speech in synthesize(request):
+    for output, speech in spoken:
         duration_s = len(speech.samples) / speech.sample_rate_hz
         if not duration_s:
-            silent.append(f"{output}: not written, the model ended before it said anything")
+            silent.append(str(output))
             continue
-        waveform = Waveform(samples=speech.samples.numpy(), sample_rate_hz=speech.sample_rate_hz)
-        try:
-            with atomic_file(output) as partial:
-                write_for_listening(partial, waveform, suffix=output.suffix.lower())
-        except (OSError, soundfile.SoundFileError) as error:
-            raise ParamsError(f"{output}: cannot be written: {error}") from error
-        elapsed_s = time.monotonic() - start_s
+        synthesis.write(output, speech)
         if not speech.ended:
-            print(
-                f"note: {output}: cut off at {request.max_part_s:g} s without having ended; "
-                "try another --seed, or a larger --max-part-s",
-                file=sys.stderr,
+            _note(
+                f"{output}: cut off at {arguments.max_part_s:g} s; try another --seed, or a "
+                "larger --max-part-s"
             )
-        print(f"{output}: {duration_s:.1f} s of speech in {elapsed_s:.1f} s, seed {request.seed}")
+        elapsed_s = time.monotonic() - start_s
+        print(f"{output}: {duration_s:.1f} s of speech in {elapsed_s:.1f} s, seed {arguments.seed}")
     if silent:
-        raise _all_of(silent, "speak: try another --seed, or a --reference")
+        raise FishdvcError(
+            f"{', '.join(silent)}: not written, because the model gave no speech; try another "
+            "--seed, or a --reference"
+        )
 
 
-def _all_of(problems: list[str], summary: str) -> FishdvcError:
-    if len(problems) == 1:
-        return ParamsError(f"{problems[0]}; {summary.removeprefix('speak: ')}")
-    return ParamsError(list_problems(summary, problems))
+def _note(message: str) -> None:
+    print(f"note: {message}", file=sys.stderr)
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"{path}: no such file")
+    return path
+
+
+def _number(kind: type[Number], low: Number, high: Number) -> Callable[[str], Number]:
+    def convert(text: str) -> Number:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            name = "an integer" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"expected {name} from {low} to {high}, got {text!r}")
+        return value
+
+    return convert

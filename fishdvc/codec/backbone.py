@@ -1,7 +1,4 @@
-"""The encoder: from a mel spectrogram to features at the same rate.
-
-Knows nothing of waveforms, quantization or checkpoints' files.
-"""
+"""The encoder: from a mel spectrogram to features at the same rate."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -20,12 +17,12 @@ class ChannelNorm(nn.LayerNorm):
         super().__init__(channels, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize each frame on its own."""
+        """Normalize each frame."""
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
 class PointwiseConv(nn.Conv1d):
-    """A convolution over one frame, computed as the linear layer that it is."""
+    """A convolution of kernel size 1, computed as a linear layer."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size=1)
@@ -39,8 +36,8 @@ class PointwiseConv(nn.Conv1d):
 class ConvNeXtEncoder(nn.Module):
     """ConvNeXt (Liu et al. 2022, https://arxiv.org/abs/2201.03545) over mel frames.
 
-    A causal stem, then stages of blocks with a change of width between them. The rate never
-    changes; ``downsample_layers`` is the checkpoint's name, as are all attributes.
+    A causal stem, then stages of blocks with a change of width between them. All attributes have
+    the checkpoint's names; despite its name, ``downsample_layers`` does not change the rate.
     """
 
     def __init__(
@@ -56,10 +53,10 @@ class ConvNeXtEncoder(nn.Module):
 
         Args:
             in_channels: Number of mel bands.
-            depths: Blocks of each stage.
+            depths: Number of blocks of each stage.
             channels: Width of each stage.
-            kernel_size: Frames that the stem and each block see.
-            drop_path_rate: Rate of the last block in training; it rises from 0 at the first.
+            kernel_size: Kernel size of the stem and of each block.
+            drop_path_rate: Rate of the last block in training. The rates rise linearly from 0.
         """
         super().__init__()
         stem = nn.Sequential(
@@ -70,7 +67,7 @@ class ConvNeXtEncoder(nn.Module):
             self.downsample_layers.append(
                 nn.Sequential(ChannelNorm(before), PointwiseConv(before, after))
             )
-        # On the CPU: under the "meta" device these would have no values to read.
+        # On the CPU, because tensors on the "meta" device have no values.
         rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist())
         self.stages = nn.ModuleList(
             nn.Sequential(
@@ -90,8 +87,8 @@ class ConvNeXtEncoder(nn.Module):
             mel: ``(batch, in_channels, mel_frames)``.
 
         Returns:
-            Features ``(batch, channels[-1], mel_frames)``; frame ``t`` depends on frames up to
-            ``t`` only.
+            Features ``(batch, channels[-1], mel_frames)``. Frame ``t`` depends only on frames up
+            to ``t``.
         """
         x = mel
         for downsample, stage in zip(self.downsample_layers, self.stages, strict=True):

@@ -1,7 +1,4 @@
-"""The codec: waveforms to codes and back, for batches of clips of any lengths.
-
-Knows nothing of files: weights come from ``fishdvc.codec.checkpoint``.
-"""
+"""The codec: waveforms to codes and back, for batches of clips of any lengths."""
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +14,11 @@ from fishdvc.errors import AudioError, CheckpointError, DatasetError, list_probl
 class Codec(nn.Module):
     """firefly-GAN-VQ-FSQ, the codec of fish-speech 1.4 and 1.5 (https://arxiv.org/abs/2411.01156).
 
-    Encoding is ``log_mel``, ``backbone`` (features), ``quantizer.downsample`` (latents) and
-    ``quantizer.residual_fsq`` (codes and quantized latents); decoding is
-    ``quantizer.residual_fsq.decode``, ``quantizer.upsample`` and ``head``. Each can be called by
-    itself and is differentiable, while ``encode`` and ``decode`` are for inference. All is float32
-    and, at the rate of mel frames, causal.
-    ``backbone``, ``quantizer`` and ``head`` bear the checkpoint's names.
+    ``encode`` calls ``log_mel``, ``backbone`` (features), ``quantizer.downsample`` (latents) and
+    ``quantizer.residual_fsq`` (codes). ``decode`` calls ``quantizer.residual_fsq.decode``,
+    ``quantizer.upsample`` and ``head``. These parts are differentiable, for training; ``encode``
+    and ``decode`` are for inference. All parts compute in float32 and, except for ``log_mel``, are
+    causal. ``backbone``, ``quantizer`` and ``head`` have the checkpoint's names.
     """
 
     def __init__(
@@ -31,10 +27,10 @@ class Codec(nn.Module):
         """Build a codec with random weights.
 
         Args:
-            config: Its numbers.
-            decoder: Whether the way from codes to a waveform is built; encoding does without.
-            weight_norm: Whether the decoder's weights are laid out for training (see
-                ``HiFiGANGenerator``).
+            config: The codec's sizes.
+            decoder: Whether to build the layers that only decoding needs.
+            weight_norm: Whether to parametrize the decoder's weights for training, see
+                ``HiFiGANGenerator``.
         """
         super().__init__()
         self.config = config
@@ -77,39 +73,38 @@ class Codec(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the codec."""
         return self.quantizer.residual_fsq.fsq.levels.device
 
     @property
     def min_num_samples(self) -> int:
-        """The fewest samples that can be encoded: one frame, and what the spectrogram mirrors."""
+        """Minimum length of a clip: one frame, and enough for the spectrogram's padding."""
         return max(self.config.frame_length_samples, self.log_mel.min_num_samples)
 
     def num_frames(self, num_samples: Tensor) -> Tensor:
-        """Frames of codes of clips of so many samples: whole frames of whole mel frames only."""
+        """Return the number of frames of clips, without a partial frame at the end."""
         return num_samples // self.config.hop_length // self.config.mel_frames_per_frame
 
     @torch.inference_mode()
     def encode(self, audio: Tensor, num_samples: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode clips; each gets exactly the codes that it gets alone.
+        """Encode clips. Each gets the same codes as in any other batch.
 
-        Clips are encoded one after another: on CPUs a clip of a second fills the cores already,
-        and no time goes into padding, so batching in here would only be slower.
+        Clips are encoded one after another: on a CPU, a clip of one second uses all cores, so a
+        padded batch would only be slower.
 
         Args:
-            audio: Waveforms ``(batch, samples)`` at ``config.sample_rate_hz``, nominally -1..1;
-                what lies past a clip's own samples is not read.
+            audio: Waveforms ``(batch, samples)`` at ``config.sample_rate_hz``, full scale at -1 and
+                1. Padding is ignored.
             num_samples: Samples of each clip ``(batch,)``, integers.
 
         Returns:
-            Codes, int64 ``(batch, num_codebooks, frames)``, 0 at and past each clip's own number
-            of frames; and those numbers, int64 ``(batch,)``, which are
-            ``num_samples // hop_length // mel_frames_per_frame``: a part of a frame at the end
-            is dropped. Both on the codec's device.
+            Codes, int64 ``(batch, num_codebooks, frames)``, padded with 0, and the number of frames
+            of each clip, int64 ``(batch,)``: ``num_samples // hop_length // mel_frames_per_frame``.
+            Both are on the codec's device.
 
         Raises:
-            AudioError: Shapes do not agree, a clip is shorter than ``min_num_samples``, or a
-                sample is NaN or infinite; every such clip is named by its place in the batch.
+            AudioError: The shapes do not match, a clip is shorter than ``min_num_samples``, or a
+                sample is NaN or infinite. The message lists every such clip by its index.
         """
         num_samples = num_samples.to("cpu", torch.int64)
         self._check_audio(audio, num_samples)
@@ -122,7 +117,7 @@ class Codec(nn.Module):
         clips = zip(audio, num_samples.tolist(), num_frames.tolist(), strict=True)
         for i, (samples, length, frames) in enumerate(clips):
             waveform = samples[None, :length].to(self.device, torch.float32)
-            # The network is causal: codes that are kept need no mel frame past their last.
+            # The network is causal, so the mel frames of a partial frame are not needed.
             mel = self.log_mel(waveform)[..., : frames * self.config.mel_frames_per_frame]
             latents = self.quantizer.downsample(self.backbone(mel))
             codes[i, :, :frames] = self.quantizer.residual_fsq.encode(latents)[0]
@@ -130,28 +125,25 @@ class Codec(nn.Module):
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, num_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Decode codes; each clip gets exactly the samples that it gets alone.
+        """Decode codes. Each clip gets the same samples as in any other batch.
 
         Args:
-            codes: Integers ``(batch, num_codebooks, frames)``, 0 to below
-                ``config.codebook_size``; what lies past a clip's own frames is not read.
+            codes: Integers ``(batch, num_codebooks, frames)`` from 0 to
+                ``config.codebook_size - 1``. Padding is ignored.
             num_frames: Frames of each clip ``(batch,)``, integers.
 
         Returns:
-            Waveforms, float32 ``(batch, frames * frame_length_samples)`` in -1..1, zero at and
-            past each clip's own number of samples; and those numbers, int64 ``(batch,)``, which
-            are ``num_frames * frame_length_samples``. Both on the codec's device.
+            Waveforms, float32 ``(batch, frames * frame_length_samples)`` in -1..1, padded with 0,
+            and the number of samples of each clip, int64 ``(batch,)``:
+            ``num_frames * frame_length_samples``. Both are on the codec's device.
 
         Raises:
-            DatasetError: Shapes do not agree, or a code is out of range; every such clip is named
-                by its place in the batch.
-            CheckpointError: The codec was built without its decoder.
+            DatasetError: The shapes do not match, or a code is out of range. The message lists
+                every such clip by its index.
+            CheckpointError: The codec was built without a decoder.
         """
         if self.head is None or self.quantizer.upsample is None:
-            raise CheckpointError(
-                "codec: a decoder needed to decode, got a codec without; "
-                "load it with decoder=True from a checkpoint that has one"
-            )
+            raise CheckpointError("codec: built without a decoder; load it with decoder=True")
         num_frames = num_frames.to("cpu", torch.int64)
         self._check_codes(codes, num_frames)
         num_samples = num_frames * self.config.frame_length_samples
@@ -168,45 +160,48 @@ class Codec(nn.Module):
         return audio, num_samples.to(self.device)
 
     def _check_audio(self, audio: Tensor, num_samples: Tensor) -> None:
-        if audio.ndim != 2 or len(audio) == 0 or num_samples.shape != audio.shape[:1]:
+        fits = audio.ndim == 2 and len(audio) > 0 and num_samples.shape == audio.shape[:1]
+        if not (fits and audio.is_floating_point()):
             raise AudioError(
-                "audio, num_samples: (batch, samples) and (batch,) of at least one clip needed, "
-                f"got {tuple(audio.shape)} and {tuple(num_samples.shape)}"
+                "audio, num_samples: expected floating point (batch, samples) and (batch,) of at "
+                f"least one clip, got {audio.dtype} {tuple(audio.shape)} and "
+                f"{tuple(num_samples.shape)}"
             )
-        if not audio.is_floating_point():
-            raise AudioError(f"audio: floating point samples in -1..1 needed, got {audio.dtype}")
         problems = []
         for i, length in enumerate(num_samples.tolist()):
             if not self.min_num_samples <= length <= audio.shape[1]:
                 problems.append(
-                    f"item {i}: at least {self.min_num_samples} and at most {audio.shape[1]} "
-                    f"samples needed at {self.config.sample_rate_hz} Hz, got {length}"
+                    f"item {i}: expected {self.min_num_samples} to {audio.shape[1]} samples "
+                    f"at {self.config.sample_rate_hz} Hz, got {length}"
                 )
             elif not audio[i, :length].isfinite().all():
-                problems.append(f"item {i}: finite samples needed, got NaN or infinity")
+                problems.append(f"item {i}: expected finite samples, got NaN or infinity")
         if problems:
-            raise AudioError(list_problems("audio: clips not to be encoded; leave out", problems))
+            raise AudioError(
+                list_problems("audio: cannot encode these clips; remove them", problems)
+            )
 
     def _check_codes(self, codes: Tensor, num_frames: Tensor) -> None:
         shape = (len(codes), self.config.num_codebooks, codes.shape[-1])
-        if codes.shape != shape or num_frames.shape != shape[:1]:
+        fits = codes.shape == shape and num_frames.shape == shape[:1]
+        if not fits or codes.is_floating_point():
             raise DatasetError(
-                f"codes, num_frames: (batch, {self.config.num_codebooks}, frames) and (batch,) "
-                f"needed, got {tuple(codes.shape)} and {tuple(num_frames.shape)}"
+                f"codes, num_frames: expected integers (batch, {shape[1]}, frames) and (batch,), "
+                f"got {codes.dtype} {tuple(codes.shape)} and {tuple(num_frames.shape)}"
             )
-        if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
-            raise DatasetError(f"codes: integers needed, got {codes.dtype}")
         problems = []
         for i, frames in enumerate(num_frames.tolist()):
             if not 0 <= frames <= codes.shape[-1]:
-                problems.append(f"item {i}: 0 to {codes.shape[-1]} frames needed, got {frames}")
+                problems.append(f"item {i}: expected 0 to {codes.shape[-1]} frames, got {frames}")
                 continue
             wrong = codes[i, :, :frames]
             wrong = wrong[(wrong < 0) | (wrong >= self.config.codebook_size)]
             if len(wrong):
                 problems.append(
-                    f"item {i}: codes from 0 to {self.config.codebook_size - 1} needed, "
+                    f"item {i}: expected codes from 0 to {self.config.codebook_size - 1}, "
                     f"got {int(wrong[0])} ({len(wrong)} such codes)"
                 )
         if problems:
-            raise DatasetError(list_problems("codes: not this codec's; encode again", problems))
+            raise DatasetError(
+                list_problems("codes: not codes of this codec; encode the clips again", problems)
+            )

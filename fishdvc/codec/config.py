@@ -1,148 +1,127 @@
-"""The numbers that describe a codec, read from JSON and checked.
-
-Fields bear the names of the file's keys. Knows nothing of tensors or weights.
-"""
+"""The codec's sizes. Fields have the names of the keys in the JSON file."""
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, Self
 
-from fishdvc.errors import CheckpointError, list_problems
+from pydantic import Field
+
+from fishdvc.errors import CheckpointError
+from fishdvc.validation import Checked, Items, parse
+
+Size = Annotated[int, Field(ge=1)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SpectrogramConfig:
-    """How the mel spectrogram is made; lengths in samples, the rate in Hz."""
+class SpectrogramConfig(Checked):
+    """The mel spectrogram: the sample rate in Hz, lengths in samples."""
 
-    sample_rate: int
-    n_mels: int
-    n_fft: int
-    hop_length: int
-    win_length: int
+    sample_rate: Size
+    n_mels: Size
+    n_fft: Size
+    hop_length: Size
+    win_length: Size
 
-    def problems(self) -> list[str]:
-        """Say which values do not go together."""
-        problems = []
+    def inconsistencies(self) -> Iterator[str]:
+        """Check the lengths against ``n_fft``."""
         if self.win_length != self.n_fft:
-            problems.append(f"win_length: n_fft ({self.n_fft}) needed, got {self.win_length}")
-        if self.hop_length > self.win_length:
-            problems.append(
-                f"hop_length: at most win_length ({self.win_length}) needed, got {self.hop_length}"
-            )
-        return problems
+            yield f"win_length: must be n_fft ({self.n_fft}), got {self.win_length}"
+        if self.hop_length > self.n_fft:
+            yield f"hop_length: must be at most n_fft ({self.n_fft}), got {self.hop_length}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class BackboneConfig:
-    """The ConvNeXt encoder: one stage of ``depths[i]`` blocks of ``dims[i]`` channels each."""
+class BackboneConfig(Checked):
+    """The ConvNeXt encoder: stage ``i`` has ``depths[i]`` blocks of ``dims[i]`` channels."""
 
-    input_channels: int
-    depths: tuple[int, ...]
-    dims: tuple[int, ...]
-    drop_path_rate: float
-    kernel_size: int
+    input_channels: Size
+    depths: Items[Size]
+    dims: Items[Size]
+    drop_path_rate: float = Field(ge=0, lt=1)
+    kernel_size: Size
 
-    def problems(self) -> list[str]:
-        """Say which values do not go together."""
-        problems = []
+    def inconsistencies(self) -> Iterator[str]:
+        """Check the number of stages."""
         if not self.dims or len(self.depths) != len(self.dims):
-            problems.append(
-                f"depths, dims: one of each per stage needed, got {self.depths} and {self.dims}"
-            )
-        if not 0 <= self.drop_path_rate < 1:
-            problems.append(f"drop_path_rate: 0 <= rate < 1 needed, got {self.drop_path_rate}")
-        return problems
+            yield f"depths, dims: must have one item per stage, got {self.depths} and {self.dims}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeadConfig:
-    """The HiFi-GAN decoder: from ``num_mels`` channels per mel frame to samples."""
+class HeadConfig(Checked):
+    """The HiFi-GAN decoder, from ``num_mels`` channels per mel frame to samples."""
 
-    hop_length: int
-    upsample_rates: tuple[int, ...]
-    upsample_kernel_sizes: tuple[int, ...]
-    resblock_kernel_sizes: tuple[int, ...]
-    resblock_dilation_sizes: tuple[tuple[int, ...], ...]
-    num_mels: int
-    upsample_initial_channel: int
-    pre_conv_kernel_size: int
-    post_conv_kernel_size: int
+    hop_length: Size
+    upsample_rates: Items[Size]
+    upsample_kernel_sizes: Items[Size]
+    resblock_kernel_sizes: Items[Size]
+    resblock_dilation_sizes: Items[Items[Size]]
+    num_mels: Size
+    upsample_initial_channel: Size
+    pre_conv_kernel_size: Size
+    post_conv_kernel_size: Size
 
-    def problems(self) -> list[str]:
-        """Say which values do not go together."""
-        problems = []
-        if math.prod(self.upsample_rates) != self.hop_length:
-            problems.append(
-                f"upsample_rates: a product of hop_length ({self.hop_length}) needed, "
-                f"got {self.upsample_rates}"
-            )
+    def inconsistencies(self) -> Iterator[str]:
+        """Check the upsampling layers and the residual branches."""
         rates, kernels = self.upsample_rates, self.upsample_kernel_sizes
+        if math.prod(rates) != self.hop_length:
+            yield (
+                f"upsample_rates: their product must be hop_length ({self.hop_length}), got {rates}"
+            )
         if len(rates) != len(kernels) or any(k < r for r, k in zip(rates, kernels, strict=True)):
-            problems.append(
-                f"upsample_kernel_sizes: one per rate {rates} and not below it needed, "
+            yield (
+                f"upsample_kernel_sizes: must be one per rate, none below its rate {rates}, "
                 f"got {kernels}"
             )
-        branches = len(self.resblock_kernel_sizes)
-        if branches == 0 or branches != len(self.resblock_dilation_sizes):
-            problems.append(
-                "resblock_kernel_sizes, resblock_dilation_sizes: one of each per branch needed, "
-                f"got {self.resblock_kernel_sizes} and {self.resblock_dilation_sizes}"
-            )
         if self.upsample_initial_channel % 2 ** len(rates):
-            problems.append(
-                f"upsample_initial_channel: divisible by {2 ** len(rates)} needed (halved at each "
-                f"of {len(rates)} upsamplings), got {self.upsample_initial_channel}"
+            yield (
+                f"upsample_initial_channel: must be divisible by {2 ** len(rates)}, because each "
+                f"of {len(rates)} upsamplings halves it, got {self.upsample_initial_channel}"
             )
-        return problems
+        branches, dilations = self.resblock_kernel_sizes, self.resblock_dilation_sizes
+        if not branches or len(branches) != len(dilations):
+            yield (
+                "resblock_kernel_sizes, resblock_dilation_sizes: must have one item per branch, "
+                f"got {branches} and {dilations}"
+            )
 
 
-@dataclass(frozen=True, kw_only=True)
-class QuantizerConfig:
-    """Grouped finite scalar quantization after ``downsample_factor[i]``-fold downsamplings."""
+class QuantizerConfig(Checked):
+    """Grouped finite scalar quantization after downsampling by each ``downsample_factor``."""
 
-    input_dim: int
-    n_groups: int
-    n_codebooks: int
-    levels: tuple[int, ...]
-    downsample_factor: tuple[int, ...]
+    input_dim: Size
+    n_groups: Size
+    n_codebooks: Literal[1]
+    """Codebooks per group."""
+    levels: Items[Annotated[int, Field(ge=2)]]
+    downsample_factor: Items[Size]
 
-    def problems(self) -> list[str]:
-        """Say which values do not go together."""
-        problems = []
+    def inconsistencies(self) -> Iterator[str]:
+        """Check that groups and levels can be built."""
         if self.input_dim % self.n_groups:
-            problems.append(
-                f"n_groups: a divisor of input_dim ({self.input_dim}) needed, got {self.n_groups}"
-            )
-        if self.n_codebooks != 1:
-            problems.append(f"n_codebooks: 1 per group is supported, got {self.n_codebooks}")
-        if not self.levels or min(self.levels) < 2:
-            problems.append(f"levels: each at least 2 needed, got {self.levels}")
-        return problems
+            yield f"n_groups: must divide input_dim ({self.input_dim}), got {self.n_groups}"
+        if not self.levels:
+            yield "levels: must have at least one item, got none"
 
 
-SECTIONS = (SpectrogramConfig, BackboneConfig, HeadConfig, QuantizerConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CodecConfig:
-    """A whole codec; ``CodecConfig.firefly()`` is the published one.
-
-    Raises:
-        CheckpointError: Values do not go together; the message lists every problem.
-    """
+class CodecConfig(Checked):
+    """A whole codec."""
 
     spec_transform: SpectrogramConfig
     backbone: BackboneConfig
     head: HeadConfig
     quantizer: QuantizerConfig
 
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name}.{problem}" for name, part in vars(self).items() for problem in part.problems()
-        ]
-        _refuse("codec config", problems or self._disagreements())
+    def inconsistencies(self) -> Iterator[str]:
+        """Check that the output of each part fits the input of the next."""
+        spectrogram, backbone = self.spec_transform, self.backbone
+        head, quantizer = self.head, self.quantizer
+        for key, got, other, expected in (
+            ("backbone.input_channels", backbone.input_channels, "n_mels", spectrogram.n_mels),
+            ("quantizer.input_dim", quantizer.input_dim, "the last of dims", backbone.dims[-1]),
+            ("head.num_mels", head.num_mels, "quantizer.input_dim", quantizer.input_dim),
+            ("head.hop_length", head.hop_length, "the spectrogram's", spectrogram.hop_length),
+        ):
+            if got != expected:
+                yield f"{key}: must be {other} ({expected}), got {got}"
 
     @property
     def sample_rate_hz(self) -> int:
@@ -171,12 +150,12 @@ class CodecConfig:
 
     @property
     def codebook_size(self) -> int:
-        """Different values of a code: ``0 ... codebook_size - 1``."""
+        """Number of values of a code: ``0 ... codebook_size - 1``."""
         return math.prod(self.quantizer.levels)
 
     @classmethod
     def firefly(cls) -> Self:
-        """Describe the published firefly-gan-vq-fsq-8x1024-21hz."""
+        """Return the config of the published firefly-gan-vq-fsq-8x1024-21hz."""
         return cls(
             spec_transform=SpectrogramConfig(
                 sample_rate=44100, n_mels=160, n_fft=2048, hop_length=512, win_length=2048
@@ -213,102 +192,11 @@ class CodecConfig:
         """Read a config from a JSON file.
 
         Raises:
-            CheckpointError: The file is missing, is not JSON, or its values have unknown or
-                missing keys, wrong types or wrong ranges; every problem is listed.
+            CheckpointError: The file cannot be read, or its values are unknown, missing, of the
+                wrong type, out of range or inconsistent. The message lists every problem.
         """
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: a codec config in JSON needed, got {error}") from error
-        return cls.from_dict(values, where=str(path))
-
-    @classmethod
-    def from_dict(cls, values: object, *, where: str = "codec config") -> Self:
-        """Build a config from parsed JSON; ``where`` names its origin in errors.
-
-        Raises:
-            CheckpointError: As for ``read``.
-        """
-        problems: list[str] = []
-        try:
-            config = _parse_section(cls, values, "", problems)
-        except CheckpointError as error:
-            raise CheckpointError(f"{where}: {error}") from error
-        _refuse(where, problems)
-        assert isinstance(config, cls)
-        return config
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values; as JSON they are read back as an equal config."""
-        return asdict(self)
-
-    def _disagreements(self) -> list[str]:
-        agreements = {
-            "backbone.input_channels must be spec_transform.n_mels": (
-                self.backbone.input_channels,
-                self.spec_transform.n_mels,
-            ),
-            "quantizer.input_dim must be the last of backbone.dims": (
-                self.quantizer.input_dim,
-                self.backbone.dims[-1],
-            ),
-            "head.num_mels must be quantizer.input_dim": (
-                self.head.num_mels,
-                self.quantizer.input_dim,
-            ),
-            "head.hop_length must be spec_transform.hop_length": (
-                self.head.hop_length,
-                self.spec_transform.hop_length,
-            ),
-        }
-        return [
-            f"{rule}: {needed} needed, got {value}"
-            for rule, (value, needed) in agreements.items()
-            if value != needed
-        ]
-
-
-def _refuse(where: str, problems: list[str]) -> None:
-    if problems:
-        raise CheckpointError(list_problems(f"{where}: not a usable codec; mend", problems))
-
-
-def _parse(kind: Any, value: object, where: str, problems: list[str]) -> object:
-    """Turn a JSON value into ``kind``; add what cannot be to ``problems``."""
-    if kind is int:
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-            return value
-        needed = "a whole number of at least 1"
-    elif kind is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        needed = "a number"
-    elif get_origin(kind) is tuple:
-        if isinstance(value, list | tuple):
-            item = get_args(kind)[0]
-            return tuple(_parse(item, v, f"{where}[{i}]", problems) for i, v in enumerate(value))
-        needed = "a list"
-    else:
-        return _parse_section(kind, value, where, problems)
-    problems.append(f"{where}: {needed} needed, got {value!r}")
-    return None
-
-
-def _parse_section(kind: Any, values: object, where: str, problems: list[str]) -> object:
-    if not isinstance(values, dict):
-        problems.append(f"{where or 'the whole file'}: an object needed, got {values!r}")
-        return None
-    prefix = f"{where}." if where else ""
-    fields = get_type_hints(kind)
-    found = [f"{prefix}{key}: unknown key; remove it" for key in values if key not in fields]
-    found += [f"{prefix}{key}: missing; add it" for key in fields if key not in values]
-    parts = {
-        key: _parse(field, values[key], prefix + key, found)
-        for key, field in fields.items()
-        if key in values
-    }
-    section = None if found else kind(**parts)
-    if isinstance(section, SECTIONS):
-        found += [prefix + problem for problem in section.problems()]
-    problems += found
-    return section
+        except (OSError, ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path}: cannot read a codec config: {error}") from error
+        return parse(values, cls, where=str(path), error=CheckpointError)

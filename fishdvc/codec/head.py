@@ -1,7 +1,4 @@
-"""The decoder: from features at the mel frame rate to a waveform.
-
-Knows nothing of codes, lengths or checkpoints' files.
-"""
+"""The decoder: from features at the mel frame rate to a waveform."""
 
 from collections.abc import Sequence
 
@@ -14,10 +11,7 @@ from fishdvc.codec.layers import CausalConv1d, CausalConvTranspose1d
 
 
 class ResidualBranch(nn.Module):
-    """Residual pairs of dilated convolutions, one pair for each dilation.
-
-    Attributes bear the checkpoint's names.
-    """
+    """Residual pairs of dilated convolutions, one pair for each dilation."""
 
     def __init__(self, channels: int, kernel_size: int, dilations: Sequence[int]) -> None:
         super().__init__()
@@ -36,10 +30,7 @@ class ResidualBranch(nn.Module):
 
 
 class ParallelBranches(nn.Module):
-    """The mean of branches that see different spans ("multi-receptive field fusion").
-
-    ``blocks`` bears the checkpoint's name.
-    """
+    """The mean of branches with different receptive fields ("multi-receptive field fusion")."""
 
     def __init__(
         self, channels: int, kernel_sizes: Sequence[int], dilations: Sequence[Sequence[int]]
@@ -58,7 +49,7 @@ class ParallelBranches(nn.Module):
 class HiFiGANGenerator(nn.Module):
     """HiFi-GAN's generator (Kong et al. 2020, https://arxiv.org/abs/2010.05646), made causal.
 
-    Each upsampling halves the channels. Attributes bear the checkpoint's names.
+    Each upsampling halves the channels. Attributes have the checkpoint's names.
     """
 
     def __init__(
@@ -80,13 +71,13 @@ class HiFiGANGenerator(nn.Module):
             in_channels: Channels of the features.
             channels: Channels before the first upsampling.
             upsample_rates: Their product is the number of samples per feature frame.
-            upsample_kernel_sizes: One for each rate, not below it.
-            branch_kernel_sizes: One for each branch after every upsampling.
-            branch_dilations: The dilations of each branch.
-            pre_kernel_size: Kernel of the first convolution.
-            post_kernel_size: Kernel of the last convolution.
-            weight_norm: Whether each convolution's weight is a direction and a length (Salimans
-                and Kingma 2016), as training wants it; without, the same function is faster.
+            upsample_kernel_sizes: One per rate, none below its rate.
+            branch_kernel_sizes: Kernel size of each branch.
+            branch_dilations: Dilations of each branch.
+            pre_kernel_size: Kernel size of the first convolution.
+            post_kernel_size: Kernel size of the last convolution.
+            weight_norm: Whether to parametrize each weight by direction and norm (Salimans and
+                Kingma 2016), for training. Inference is faster without.
         """
         super().__init__()
         widths = [channels // 2**i for i in range(len(upsample_rates) + 1)]

@@ -1,7 +1,7 @@
-"""Causal convolutions and the ConvNeXt block, the bricks of encoder, quantizer and decoder.
+"""Causal convolutions and the ConvNeXt block of encoder, quantizer and decoder.
 
-All tensors are ``(batch, channels, frames)`` outside and causal: output frame ``t`` depends on
-nothing after the input frames that it covers. Knows nothing of audio, codes or configurations.
+An output frame depends only on the input frames that it covers and earlier ones. The attribute
+``conv`` and those of ``ConvNeXtBlock`` have the checkpoint's names.
 """
 
 import torch
@@ -10,11 +10,9 @@ from torch.nn import functional
 
 
 class CausalConv1d(nn.Module):
-    """A convolution padded with zeros on the left, so that it never looks ahead.
+    """A convolution padded with zeros on the left.
 
-    A strided one is padded on the right as well, to a last output frame that the input fills only
-    in part: there are ``ceil(frames / stride)`` output frames.
-    The attribute ``conv`` bears the checkpoint's name.
+    It is also padded on the right to a multiple of the stride.
     """
 
     def __init__(
@@ -41,10 +39,7 @@ class CausalConv1d(nn.Module):
 
 
 class CausalConvTranspose1d(nn.Module):
-    """A transposed convolution cut on the right to ``frames * stride``, hence causal.
-
-    The attribute ``conv`` bears the checkpoint's name.
-    """
+    """A transposed convolution, cut on the right to ``frames * stride``."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int
@@ -60,10 +55,7 @@ class CausalConvTranspose1d(nn.Module):
 
 
 class CausalDepthwiseConv(nn.Module):
-    """A causal convolution of each channel by itself, on ``(batch, frames, channels)``.
-
-    The attribute ``conv`` bears the checkpoint's name.
-    """
+    """A causal convolution of each channel separately."""
 
     def __init__(self, channels: int, kernel_size: int) -> None:
         super().__init__()
@@ -73,8 +65,8 @@ class CausalDepthwiseConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, frames, channels)`` to the same shape."""
         padded = functional.pad(x, (0, 0, self.left_padding, 0))
-        # As an image of height 1 whose channels come last in memory: the layout that the linear
-        # layers around need, and the fastest depthwise kernel on CPUs.
+        # As an image of height 1 with channels last in memory, because the linear layers before and
+        # after need this layout and it has the fastest depthwise kernel on CPUs.
         image = padded.transpose(1, 2).unsqueeze(2)
         weight = self.conv.weight.unsqueeze(2)
         y = functional.conv2d(image, weight, self.conv.bias, groups=self.conv.groups)
@@ -84,10 +76,9 @@ class CausalDepthwiseConv(nn.Module):
 class ConvNeXtBlock(nn.Module):
     """ConvNeXt block (Liu et al. 2022, https://arxiv.org/abs/2201.03545) in one causal dimension.
 
-    Depthwise convolution, LayerNorm, a linear layer to four times the width, GELU (exact), a
-    linear layer back, a learned scale per channel, and the residual. In training the branch is
-    dropped for whole examples at ``drop_path_rate`` (Huang et al. 2016) and scaled up otherwise.
-    Attributes bear the checkpoint's names.
+    Depthwise convolution, LayerNorm, a linear layer to four times the width, exact GELU, a linear
+    layer back, a learned scale per channel, and the residual. In training, the branch is dropped
+    for a fraction ``drop_path_rate`` of the examples (Huang et al. 2016) and scaled up for others.
     """
 
     def __init__(self, channels: int, kernel_size: int = 7, *, drop_path_rate: float = 0.0) -> None:

@@ -1,7 +1,4 @@
-"""Grouped finite scalar quantization, and the change of rate around it.
-
-Knows nothing of waveforms: features at the mel frame rate in, codes out, and back.
-"""
+"""Grouped finite scalar quantization, with downsampling before and upsampling after it."""
 
 import math
 from collections.abc import Sequence
@@ -14,22 +11,22 @@ from fishdvc.codec.layers import CausalConv1d, CausalConvTranspose1d, ConvNeXtBl
 
 
 class Quantized(NamedTuple):
-    """What quantization gives."""
+    """Quantized latents and their codes."""
 
     latents: Tensor
-    """The latents that the codes stand for, ``(batch, channels, frames)``; gradients pass."""
+    """Float32 ``(batch, channels, frames)``, differentiable."""
 
     codes: Tensor
-    """int64 ``(batch, num_codebooks, frames)``, 0 to below the codebook size."""
+    """int64 ``(batch, num_codebooks, frames)``, from 0 to codebook size - 1."""
 
 
 class FiniteScalarQuantizer(nn.Module):
     """Finite scalar quantization (Mentzer et al. 2023, https://arxiv.org/abs/2309.15505).
 
-    Coordinate ``k`` of a value takes one of ``levels[k]`` places; a code is the number whose
-    digits (least significant first) are the places. As in the reference implementation the value
-    is bounded twice before it is rounded (half to even): once as the start of a residual
-    quantization that has a single step, once as that step.
+    Coordinate ``k`` of a value is rounded (half to even) to one of ``levels[k]`` levels. A code is
+    the number whose digits, least significant first, are the indices of the levels. Values are
+    bounded twice before rounding: the reference implementation is a residual quantizer of one
+    step, which bounds its input and then bounds it again in that step.
     """
 
     levels: Tensor
@@ -40,10 +37,10 @@ class FiniteScalarQuantizer(nn.Module):
     shifts: Tensor
 
     def __init__(self, levels: Sequence[int]) -> None:
-        """Prepare constants; there are no weights.
+        """Compute constants; there are no weights.
 
         Args:
-            levels: Number of places of each coordinate, each at least 2.
+            levels: Number of levels of each coordinate, each at least 2.
         """
         super().__init__()
         place_values = [math.prod(levels[:k]) for k in range(len(levels))]
@@ -59,36 +56,36 @@ class FiniteScalarQuantizer(nn.Module):
         self.register_buffer("shifts", torch.tensor(shifts), persistent=False)
 
     def bound(self, values: Tensor) -> Tensor:
-        """Squash ``(..., coordinates)`` so that rounding gives exactly ``levels`` integers."""
+        """Bound values ``(..., coordinates)`` so that rounding gives ``levels`` integers."""
         return torch.tanh(values + self.shifts) * self.half_ranges - self.offsets
 
     def forward(self, values: Tensor) -> Tensor:
-        """Move each value to its place; the gradient passes as if it had not been rounded.
+        """Quantize values. The gradient ignores the rounding (straight-through estimator).
 
         Args:
             values: ``(..., coordinates)``, unbounded.
 
         Returns:
-            The same shape; multiples of ``1 / (levels // 2)`` from -1 up to 1 (below 1 where the
-            number of levels is even).
+            The same shape, multiples of ``1 / (levels // 2)`` from -1 to 1. With an even number of
+            levels, 1 is excluded.
         """
         bounded = self.bound(self.bound(values.float()))
         rounded = bounded + (bounded.round() - bounded).detach()
         return rounded / self.half_widths
 
-    def values_to_codes(self, places: Tensor) -> Tensor:
-        """Number the places ``(..., coordinates)`` that ``forward`` gave: int64 ``(...)``."""
-        digits = (places * self.half_widths).round().long() + self.half_widths
+    def values_to_codes(self, quantized: Tensor) -> Tensor:
+        """Return the codes ``(...)``, int64, of quantized values ``(..., coordinates)``."""
+        digits = (quantized * self.half_widths).round().long() + self.half_widths
         return (digits * self.place_values).sum(dim=-1)
 
     def codes_to_values(self, codes: Tensor) -> Tensor:
-        """Give the places ``(..., coordinates)`` of codes ``(...)``, float32."""
+        """Return the quantized values ``(..., coordinates)``, float32, of codes ``(...)``."""
         digits = codes.unsqueeze(-1) // self.place_values % self.levels
         return (digits - self.half_widths) / self.half_widths
 
 
 class CodebookProjection(nn.Module):
-    """The linear maps of one codebook; the attributes bear the checkpoint's names."""
+    """The linear layers of one codebook. Attributes have the checkpoint's names."""
 
     def __init__(self, channels: int, coordinates: int) -> None:
         super().__init__()
@@ -97,14 +94,14 @@ class CodebookProjection(nn.Module):
 
 
 class GroupedFiniteScalarQuantizer(nn.Module):
-    """Quantize groups of channels side by side, each with a codebook of its own.
+    """Finite scalar quantization of groups of channels, each with its own codebook.
 
-    Group ``g`` is the ``g``-th run of ``channels / num_codebooks`` channels; the groups are
-    independent, not residuals of each other. ``rvqs`` bears the checkpoint's name.
+    Group ``g`` is the ``g``-th run of ``channels / num_codebooks`` channels. The groups are
+    independent: ``rvqs`` is the checkpoint's name, but there are no residuals.
     """
 
     def __init__(self, channels: int, *, num_codebooks: int, levels: Sequence[int]) -> None:
-        """Build a projection for each of ``num_codebooks`` equal runs of ``channels``."""
+        """Build the linear layers of each codebook."""
         super().__init__()
         self.num_codebooks = num_codebooks
         self.fsq = FiniteScalarQuantizer(levels)
@@ -116,34 +113,33 @@ class GroupedFiniteScalarQuantizer(nn.Module):
         """Quantize latents ``(batch, channels, frames)``."""
         batch, channels, frames = latents.shape
         grouped = latents.reshape(batch, self.num_codebooks, channels // self.num_codebooks, frames)
-        places = self.fsq(self._project("project_in", grouped.transpose(2, 3)))
-        return Quantized(self._from_places(places), self.fsq.values_to_codes(places))
+        values = self.fsq(self._project("project_in", grouped.transpose(2, 3)))
+        return Quantized(self._to_latents(values), self.fsq.values_to_codes(values))
 
     def encode(self, latents: Tensor) -> Tensor:
-        """Give only the codes of latents ``(batch, channels, frames)``."""
+        """Return only the codes of latents ``(batch, channels, frames)``."""
         quantized: Quantized = self(latents)
         return quantized.codes
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Give the latents ``(batch, channels, frames)`` that codes stand for."""
-        return self._from_places(self.fsq.codes_to_values(codes))
+        """Return the quantized latents ``(batch, channels, frames)`` of codes."""
+        return self._to_latents(self.fsq.codes_to_values(codes))
 
-    def _from_places(self, places: Tensor) -> Tensor:
-        return self._project("project_out", places).transpose(2, 3).flatten(1, 2)
+    def _to_latents(self, values: Tensor) -> Tensor:
+        return self._project("project_out", values).transpose(2, 3).flatten(1, 2)
 
     def _project(self, name: str, x: Tensor) -> Tensor:
-        """Apply each codebook's linear map, all at once: ``(batch, num_codebooks, frames, c)``."""
-        maps = [getattr(projection, name) for projection in self.rvqs]
-        weight = torch.stack([m.weight for m in maps])
-        bias = torch.stack([m.bias for m in maps])
+        """Apply each codebook's linear layer to ``(batch, num_codebooks, frames, channels)``."""
+        layers = [getattr(projection, name) for projection in self.rvqs]
+        weight = torch.stack([layer.weight for layer in layers])
+        bias = torch.stack([layer.bias for layer in layers])
         return x @ weight.transpose(1, 2) + bias.unsqueeze(1)
 
 
 class DownsamplingQuantizer(nn.Module):
-    """Lower the rate of features, quantize them, and raise the rate again.
+    """Downsample features, quantize them, and upsample them again.
 
-    Attributes bear the checkpoint's names: ``downsample.i`` is the i-th downsampling, while
-    ``upsample.0`` undoes the last one.
+    Attributes have the checkpoint's names. ``upsample`` is in the reverse order of ``downsample``.
     """
 
     def __init__(
@@ -159,10 +155,10 @@ class DownsamplingQuantizer(nn.Module):
 
         Args:
             channels: Channels of the features, at every rate.
-            num_codebooks: Codes per frame; a divisor of ``channels``.
-            levels: Number of places of each coordinate of a code.
+            num_codebooks: Codes per frame, a divisor of ``channels``.
+            levels: Number of levels of each coordinate of a code.
             downsample_factors: Their product is the number of feature frames per frame of codes.
-            upsample: Whether the way back is built; encoding does without.
+            upsample: Whether to build the upsampling, which only decoding needs.
         """
         super().__init__()
         self.residual_fsq = GroupedFiniteScalarQuantizer(

@@ -1,1 +1,1 @@
-"""The clips of a dataset folder, and the report of bad ones."""
+"""Clips of a dataset folder, and reports of unusable clips."""

@@ -1,7 +1,4 @@
-"""What becomes of clips that cannot be used: all of them are named, then the user's choice holds.
-
-Starts without torch.
-"""
+"""Handling of unusable clips: fail with a list of all of them, or skip them and write a report."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,26 +18,26 @@ def fail_or_report(
     on_bad_clip: OnBadClip,
     report: Path,
 ) -> None:
-    """Fail with the whole list of bad clips, or write it to a report and go on without them.
+    """Raise an error that lists unusable clips, or write them to a report.
 
     Args:
         stage: Name of the stage, for the message.
-        problems: One line for each clip that cannot be used.
-        num_good: Number of clips that can be.
+        problems: One line per unusable clip.
+        num_good: Number of usable clips.
         on_bad_clip: ``fail`` or ``skip``.
-        report: Where skipped clips are listed, one line each; written even if there is none.
+        report: File to list skipped clips in. Written even if no clip is skipped.
 
     Raises:
-        DatasetError: There are problems and ``on_bad_clip`` is ``fail``, or no clip is left.
+        DatasetError: Clips are unusable and ``on_bad_clip`` is ``fail``, or no clip is usable.
     """
     if problems and on_bad_clip == "fail":
-        todo = "mend these, or set dataset.on_bad_clip: skip to leave them out"
+        todo = "correct these, or set dataset.on_bad_clip: skip to leave them out"
         raise DatasetError(list_problems(f"{stage}: {todo}", problems))
     if not num_good:
-        raise DatasetError(list_problems(f"{stage}: no clip is left; mend these", problems))
+        raise DatasetError(list_problems(f"{stage}: no clip is left; correct these", problems))
     write_report(report, f"{stage}: {len(problems)} problems", problems)
 
 
 def write_report(path: Path, summary: str, lines: Sequence[str]) -> None:
-    """Write a list for people: what it is and how many, then a line for each."""
+    """Write a summary line and one line per item."""
     write_text(path, "".join(f"{line}\n" for line in (summary, *lines)))

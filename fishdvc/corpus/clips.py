@@ -1,7 +1,4 @@
-"""Find the clips of a dataset: pairs of an audio file and its transcript, by speaker folder.
-
-Knows file names and transcripts. Audio is not opened here. Starts without torch.
-"""
+"""Find the clips of a dataset: pairs of an audio file and its transcript, by speaker folder."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from fishdvc.audio.waveform import READABLE_SUFFIXES, UNREADABLE_SUFFIXES
 from fishdvc.errors import DatasetError
-from fishdvc.text.clean import strip_annotations
+from fishdvc.text.clean import is_speakable
 
 AUDIO_SUFFIXES = READABLE_SUFFIXES + UNREADABLE_SUFFIXES
 
@@ -20,9 +17,9 @@ class Clip:
     """One recording with its transcript.
 
     Attributes:
-        name: Path below the dataset without the last suffix, with forward slashes.
+        name: Path below the dataset folder without the suffix, with forward slashes.
         audio: The audio file.
-        transcript: The text file beside it.
+        transcript: The text file in the same folder.
     """
 
     name: str
@@ -31,17 +28,17 @@ class Clip:
 
     @property
     def speaker(self) -> str:
-        """Name of the clip's own folder."""
+        """Name of the folder that contains the clip."""
         return PurePosixPath(self.name).parent.name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """What a dataset folder holds.
+    """Content of a dataset folder.
 
     Attributes:
-        clips: Every pair, sorted by name.
-        problems: One line for each file that is no part of a pair, naming what to do.
+        clips: All clips, sorted by name.
+        problems: One line per file that is not part of a clip.
     """
 
     clips: tuple[Clip, ...]
@@ -51,21 +48,15 @@ class Corpus:
 def find_clips(root: Path, text_extension: str) -> Corpus:
     """List the clips below a folder of speakers.
 
-    Files that are neither audio nor transcripts, and hidden ones, are left alone.
+    Hidden files, and files that are neither audio nor transcripts, are ignored.
 
     Args:
-        root: Holds ``<speaker>/<clip>.<audio suffix>``, speakers possibly in further folders.
+        root: Folder with ``<speaker>/<clip>.<audio suffix>``. Speaker folders may be nested.
         text_extension: Suffix of transcripts, such as ``.lab``.
 
     Raises:
-        DatasetError: There is no such folder, or no audio and no transcript in it; or the
-            extension is none.
+        DatasetError: The folder does not exist or contains no clips.
     """
-    if not text_extension.startswith("."):
-        raise DatasetError(
-            f"dataset.text_extension: must begin with a dot, got {text_extension!r}; "
-            f"did you mean '.{text_extension}'?"
-        )
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder; set dataset.path to your folder of speakers")
     audio, transcripts = defaultdict[str, list[Path]](list), dict[str, Path]()
@@ -77,7 +68,7 @@ def find_clips(root: Path, text_extension: str) -> Corpus:
             transcripts[name] = path
     if not audio and not transcripts:
         raise DatasetError(
-            f"{root}: no clips; put <speaker>/<clip>.wav (or .flac, .mp3) with "
+            f"{root}: no clips; put <speaker>/<clip>.wav (or .flac, .mp3) and "
             f"<speaker>/<clip>{text_extension} into it"
         )
     clips, problems = [], []
@@ -91,19 +82,19 @@ def find_clips(root: Path, text_extension: str) -> Corpus:
 
 
 def read_transcript(path: Path) -> str:
-    """Read a transcript, without a byte order mark.
+    """Read a transcript without its byte order mark.
 
     Raises:
-        DatasetError: It is not UTF-8, or holds nothing to be spoken.
+        DatasetError: The file is not UTF-8, or contains no text to speak.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DatasetError(
-            f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8, as by "
+            f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8, for example with "
             f"`iconv -t utf-8 -f <its encoding> {path.name}`"
         ) from None
-    if not strip_annotations(text).strip():
+    if not is_speakable(text):
         raise DatasetError(f"{path}: empty transcript; write what is said, or remove the clip")
     return text
 
@@ -120,12 +111,12 @@ def _pairing_problem(
 ) -> str | None:
     if len(audio) > 1:
         names = " and ".join(path.name for path in audio)
-        return f"{audio[0].parent}: {names} differ only in their suffix; keep one, rename the other"
+        return f"{audio[0].parent}: {names} differ only in their suffix; keep one or rename one"
     if not audio:
-        return f"{transcript}: no audio beside it; add it or remove the transcript"
+        return f"{transcript}: no audio file of the same name; add it or remove the transcript"
     if transcript is None:
         wanted = PurePosixPath(name).name + text_extension
-        return f"{audio[0]}: no transcript {wanted} beside it; add it or remove the audio"
+        return f"{audio[0]}: no transcript {wanted} in its folder; add it or remove the audio"
     if "/" not in name:
-        return f"{audio[0]}: in no speaker's folder; move it into {audio[0].parent}/<speaker>/"
+        return f"{audio[0]}: not in a speaker's folder; move it into {audio[0].parent}/<speaker>/"
     return None

@@ -1,7 +1,4 @@
-"""Draw one code from logits: repetition penalty, nucleus, temperature, in this order.
-
-Knows tensors of logits and a window of recent ids; no model and no order of codebooks.
-"""
+"""Draw an id from logits: repetition penalty, then nucleus, then temperature."""
 
 import torch
 from torch import Tensor
@@ -9,7 +6,7 @@ from torch import Tensor
 from fishdvc.generation.settings import Sampling
 
 PENALTY_WINDOW_FRAMES = 16
-"""Frames whose ids are penalized."""
+"""Number of frames whose ids are penalized."""
 
 
 def draw(
@@ -18,11 +15,11 @@ def draw(
     """Draw an id for each sequence.
 
     Args:
-        sampling: How.
+        sampling: Penalty, nucleus and temperature.
         logits: ``(batch, choices)``.
-        ids: What the choices are called, ``(choices,)``.
-        window: Recent ids, ``(batch, 16)``, or None.
-        uniform: As for ``sample``, ``(batch,)``.
+        ids: Id of each choice, ``(choices,)``.
+        window: Recent ids, ``(batch, 16)``. None: no penalty.
+        uniform: Random numbers as for ``sample``, ``(batch,)``.
 
     Returns:
         ``(batch,)``.
@@ -34,14 +31,14 @@ def draw(
 
 
 def penalty_window(history: Tensor, num_frames: int) -> Tensor:
-    """Cut the frames whose ids the repetition penalty looks at.
+    """Cut out the frames whose ids the repetition penalty applies to.
 
-    Up to 16 frames these are the first 16 places of the history, filled or not: the zeros that
-    stand in the empty ones are penalized as code 0, as in the reference implementation.
+    Up to 16 frames these are the first 16 places of the history. The zeros in the empty places are
+    penalized as code 0, as in the reference implementation.
 
     Args:
         history: Frames so far in order, then zeros, ``(batch, rows, places)``, at least 16 places.
-        num_frames: How many are filled.
+        num_frames: Number of frames in the history.
 
     Returns:
         ``(batch, rows, 16)``.
@@ -53,14 +50,14 @@ def penalty_window(history: Tensor, num_frames: int) -> Tensor:
 def penalize(logits: Tensor, ids: Tensor, window: Tensor, penalty: float) -> Tensor:
     """Make recent ids less likely (Keskar et al., CTRL, arXiv:1909.05858).
 
-    Each id in the window is treated once, however often it occurs: a positive logit is divided by
-    the penalty, a negative one multiplied.
+    A positive logit is divided by the penalty and a negative one multiplied, once for each id in
+    the window, however often the id occurs.
 
     Args:
         logits: ``(batch, choices)``.
-        ids: What the choices are called in the window, ``(choices,)``.
-        window: Recent ids, ``(batch, frames)``; those that are no choice have no effect.
-        penalty: 1 changes nothing, above 1 discourages.
+        ids: Id of each choice, ``(choices,)``.
+        window: Recent ids, ``(batch, frames)``. Ids that are not among the choices are ignored.
+        penalty: Values above 1 discourage repetition. 1 changes nothing.
 
     Returns:
         ``(batch, choices)``.
@@ -73,20 +70,20 @@ def penalize(logits: Tensor, ids: Tensor, window: Tensor, penalty: float) -> Ten
 def sample(logits: Tensor, uniform: Tensor, *, temperature: float, top_p: float) -> Tensor:
     """Draw from the nucleus of a distribution (Holtzman et al., arXiv:1904.09751).
 
-    The nucleus is the smallest set of likeliest choices whose probability reaches ``top_p``, by
-    the distribution at temperature 1: the temperature comes after, as in the reference
-    implementation, and so does not change what is in it.
+    The nucleus is the smallest set of most likely choices whose probability reaches ``top_p``. It
+    is taken at temperature 1; the temperature is applied afterwards, as in the reference
+    implementation.
 
     Args:
         logits: ``(batch, choices)``.
-        uniform: What decides, 0 to below 1, ``(batch,)``: the choice at which the probabilities
-            added up, likeliest first, exceed it. So what a sequence draws depends on its own
-            randomness alone, whatever stands beside it.
-        temperature: Above 0; below 1 sharpens.
-        top_p: Above 0, at most 1, which keeps everything; near 0 gives the likeliest choice.
+        uniform: Random numbers in [0, 1), ``(batch,)``. The drawn choice is the first one at which
+            the cumulative probability, most likely first, exceeds the number. A sequence therefore
+            depends on its own random number only, not on the rest of the batch.
+        temperature: Above 0. Values below 1 sharpen the distribution.
+        top_p: Above 0, at most 1. 1 keeps every choice; a value near 0 gives the most likely one.
 
     Returns:
-        Positions of the chosen, ``(batch,)``.
+        Indices of the drawn choices, ``(batch,)``.
     """
     sorted_logits, order = logits.float().sort(dim=-1, descending=True, stable=True)
     if top_p < 1:
@@ -96,7 +93,8 @@ def sample(logits: Tensor, uniform: Tensor, *, temperature: float, top_p: float)
         outside[:, 0] = False
         sorted_logits = sorted_logits.masked_fill(outside, -torch.inf)
     cumulated = (sorted_logits / temperature).softmax(dim=-1).cumsum(dim=-1)
-    # The last sum may fall short of 1 by rounding: what has no probability is never reached.
+    # Rounding may leave the last sum below 1 and move the result past the nucleus. The scaling and
+    # the minimum prevent this.
     reached = uniform.unsqueeze(1) * cumulated[:, -1:]
     chosen = torch.searchsorted(cumulated, reached, right=True)
     last = (sorted_logits > -torch.inf).sum(dim=-1, keepdim=True) - 1

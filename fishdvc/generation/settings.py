@@ -1,34 +1,40 @@
-"""What may be chosen about generation, and in which range. Starts without torch."""
+"""Settings of generation and their ranges."""
 
 import math
 from dataclasses import dataclass
 
+from fishdvc.errors import ParamsError, list_problems
+
 MAX_PART_S = 30.0
-"""Longest speech of one part of a text, in seconds, unless another is asked for."""
+"""Default of the longest speech of one part of a text, in seconds."""
 MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How every id and code is drawn; the defaults are the reference implementation's.
+    """How to draw token ids and codes. The defaults are the reference implementation's.
 
     Attributes:
-        temperature: Above 0; below 1 sharpens.
-        top_p: Probability of the nucleus, above 0, at most 1.
-        repetition_penalty: Divides the positive logits of ids in the last 16 frames; 1 is none.
+        temperature: Above 0. Values below 1 sharpen the distribution.
+        top_p: Probability of the nucleus, above 0 and at most 1.
+        repetition_penalty: Above 0. Positive logits of ids in the last 16 frames are divided by
+            it. 1 disables the penalty.
+
+    Raises:
+        ParamsError: Values are out of range. The message lists every problem.
     """
 
     temperature: float = 0.7
     top_p: float = 0.7
     repetition_penalty: float = 1.2
 
-    def problems(self) -> list[str]:
-        """List the settings that are out of range."""
-        problems = []
-        if not 0 < self.temperature < math.inf:
-            problems.append(f"temperature: above 0 expected, got {self.temperature}")
-        if not 0 < self.top_p <= 1:
-            problems.append(f"top_p: above 0 and at most 1 expected, got {self.top_p}")
-        if not 0 < self.repetition_penalty < math.inf:
-            problems.append(f"repetition_penalty: above 0 expected, got {self.repetition_penalty}")
-        return problems
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name}: expected a finite number above 0, got {value}"
+            for name, value in vars(self).items()
+            if not 0 < value < math.inf
+        ]
+        if 1 < self.top_p < math.inf:
+            problems.append(f"top_p: expected at most 1, got {self.top_p}")
+        if problems:
+            raise ParamsError(list_problems("sampling: correct these values", problems))

@@ -1,21 +1,16 @@
-"""Adapters while they train: put them on a model, save and load them, all by PEFT.
+"""Run a model with adapters by PEFT: add, save, load and switch them."""
 
-Knows the places of a dual-AR model that take an adapter; no optimizers, no corpus.
-"""
-
-import json
-import tempfile
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from fishdvc.errors import CheckpointError, ParamsError, list_problems
-from fishdvc.lora.files import CONFIG_NAME, WEIGHTS_NAME, read_adapter
+from fishdvc.lora.files import WEIGHTS_NAME, read_adapter, write_adapter
+from fishdvc.lora.merge import mismatches
 from fishdvc.model.dual_ar import DualAR
 
 ALL_TARGETS = (
@@ -30,8 +25,8 @@ ALL_TARGETS = (
     "output",
     "fast_output",
 )
-"""Where the reference implementation puts adapters; the five short names are in every block of
-both transformers."""
+"""Modules that the reference implementation adapts. ``wqkv`` to ``w3`` are in every block of both
+transformers."""
 
 
 def add_adapter(
@@ -44,27 +39,42 @@ def add_adapter(
     use_rslora: bool = False,
     use_dora: bool = False,
 ) -> PeftModel:
-    """Freeze a model and put a new adapter on it, which at first changes nothing.
+    """Freeze a model and add a new adapter, which does not change the output before training.
 
-    The adapter is in float32 whatever the model's type: steps of 1e-4 hardly move bfloat16.
+    The adapter is in float32, also on a bfloat16 model. Steps of 1e-4 are too small for bfloat16.
 
     Args:
-        model: The base; changed in place.
+        model: The base. Changed in place.
         r: Rank.
-        alpha: The product's factor is ``alpha / r``.
-        dropout: Probability with which an input of a linear adapter is dropped in training;
-            embeddings have none.
-        targets: Some of ``ALL_TARGETS``.
-        use_rslora: Whether the factor is ``alpha / sqrt(r)``.
-        use_dora: Whether to learn norms too (DoRA); slower.
+        alpha: The product of A and B is scaled by ``alpha / r``.
+        dropout: Dropout probability of the inputs of linear adapters. Embeddings have no dropout.
+        targets: Modules to adapt, from ``ALL_TARGETS``.
+        use_rslora: Whether to scale by ``alpha / sqrt(r)``.
+        use_dora: Whether to learn norms too (DoRA). Slower.
 
     Returns:
-        The model in PEFT's wrapping, which passes the model's methods on.
+        The wrapped model. It has the methods of the base.
 
     Raises:
         ParamsError: A target is unknown, given twice or not in this model.
     """
-    _check_targets(model, targets)
+    problems = [
+        f"{name!r}: unknown; known are {', '.join(ALL_TARGETS)}"
+        for name in targets
+        if name not in ALL_TARGETS
+    ]
+    problems += [f"{name!r}: given twice" for name in set(targets) if targets.count(name) > 1]
+    if not targets:
+        problems.append("none given")
+    if model.config.tie_word_embeddings:
+        problems += [
+            f"{name!r}: cannot be adapted, because the vocabulary head of this base is tied to its "
+            "embeddings; remove this target"
+            for name in ("embeddings", "output")
+            if name in targets
+        ]
+    if problems:
+        raise ParamsError(list_problems("targets: correct these values", problems))
     config = LoraConfig(
         r=r,
         lora_alpha=alpha,  # type: ignore[arg-type]  # declared int, used as a factor
@@ -77,87 +87,98 @@ def add_adapter(
 
 
 def save_adapter(peft_model: PeftModel, folder: str | Path) -> None:
-    """Save an adapter in PEFT's format, all or nothing.
-
-    Equal weights give equal bytes, and no path of this machine is written.
+    """Save an adapter in PEFT's format, atomically and without paths of this machine.
 
     Args:
         peft_model: From ``add_adapter`` or ``load_adapter``.
-        folder: To be made, or replaced.
+        folder: Folder to create or replace.
     """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     tensors = get_peft_model_state_dict(peft_model, save_embedding_layers=False)
     config = {
         key: sorted(value) if isinstance(value, set) else value
         for key, value in peft_model.peft_config["default"].to_dict().items()
     }
-    config["base_model_name_or_path"] = None
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as workspace:
-        new, old = Path(workspace, "new"), Path(workspace, "old")
-        new.mkdir()
-        save_file(
-            {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()},
-            new / WEIGHTS_NAME,
-            metadata={"format": "pt"},
-        )
-        text = json.dumps(config, indent=2, sort_keys=True)
-        (new / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
+    write_adapter(Path(folder), tensors, {**config, "base_model_name_or_path": None})
 
 
 def load_adapter(model: DualAR, folder: str | Path, *, trainable: bool = False) -> PeftModel:
-    """Put a saved adapter on the model it was trained on.
+    """Load an adapter on the model that it was trained on.
 
     Args:
-        model: The base; changed in place.
-        folder: From ``save_adapter``, or any LoRA of PEFT on a ``DualAR``.
-        trainable: Whether training is to go on; otherwise the adapter is frozen too.
+        model: The base. Changed in place.
+        folder: Any LoRA adapter of PEFT for a ``DualAR``.
+        trainable: Whether to train the adapter. By default, it is frozen and in evaluation mode.
 
     Returns:
-        The model in PEFT's wrapping.
+        The wrapped model. It has the methods of the base.
 
     Raises:
-        CheckpointError: A file is missing or damaged, or the adapter belongs to another base.
+        CheckpointError: A file is missing or damaged, or the adapter was trained on another base.
     """
-    folder = Path(folder)
-    read_adapter(folder)  # for its checks
-    config = LoraConfig.from_pretrained(str(folder))
-    config.inference_mode = not trainable
-    try:
-        targets = [name for name in config.target_modules or () if isinstance(name, str)]
-        _check_targets(model, targets)
-        peft_model: PeftModel = get_peft_model(model, config)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # missing keys, which are compared below
-            tensors = load_file(folder / WEIGHTS_NAME)
-            result: Any = set_peft_model_state_dict(peft_model, tensors)
-    except (ParamsError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{folder}: does not fit the base: {error}") from error
-    problems = [f"{key}: unexpected" for key in result.unexpected_keys]
-    problems += [f"{key}: missing" for key in result.missing_keys if ".lora_" in key]
+    return _load(model, {"default": Path(folder)}, trainable=trainable)
+
+
+def load_adapters(model: DualAR, folders: Sequence[Path]) -> PeftModel:
+    """Load several adapters on one model, for inference. The first one is active.
+
+    Args:
+        model: The base. Changed in place.
+        folders: At least one adapter folder.
+
+    Returns:
+        The wrapped model. It has the methods of the base.
+
+    Raises:
+        CheckpointError: As in ``load_adapter``, with the problems of all folders.
+    """
+    return _load(model, {_adapter_name(folder): folder for folder in folders}, trainable=False)
+
+
+def use_adapter(model: PeftModel, folder: Path) -> None:
+    """Activate one of the adapters of a model from ``load_adapters``."""
+    model.set_adapter(_adapter_name(folder), inference_mode=True)
+
+
+def _adapter_name(folder: Path) -> str:
+    """Encode a path, because PEFT's names of adapters cannot contain dots."""
+    return f"adapter_{str(folder).encode().hex()}"
+
+
+def _load(model: DualAR, folders: Mapping[str, Path], *, trainable: bool) -> PeftModel:
+    problems = [problem for folder in folders.values() for problem in _misfits(model, folder)]
     if problems:
-        raise CheckpointError(list_problems(f"{folder}: does not fit the base", problems))
+        raise CheckpointError("\n".join(problems))
+    peft_model: PeftModel | None = None
+    for name, folder in folders.items():
+        try:
+            config = LoraConfig.from_pretrained(str(folder))
+            config.inference_mode = not trainable
+            if peft_model is None:
+                peft_model = get_peft_model(model, config, adapter_name=name)
+            else:
+                peft_model.add_adapter(name, config)
+            tensors = load_file(folder / WEIGHTS_NAME)
+            result: Any = set_peft_model_state_dict(peft_model, tensors, adapter_name=name)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{folder}: PEFT cannot load this adapter: {error}") from error
+        problems = [f"{key}: unexpected" for key in result.unexpected_keys]
+        problems += [f"{key}: missing" for key in result.missing_keys if f".{name}" in key]
+        if problems:
+            summary = f"{folder}: expected the tensors of its adapter_config.json"
+            raise CheckpointError(list_problems(summary, problems))
+    if peft_model is None:
+        raise ValueError("folders: expected at least one adapter, got none")
+    if not trainable:
+        peft_model.eval().requires_grad_(False)
     return peft_model
 
 
-def _check_targets(model: DualAR, targets: Sequence[str]) -> None:
-    problems = [
-        f"{name!r}: unknown; known are {', '.join(ALL_TARGETS)}"
-        for name in targets
-        if name not in ALL_TARGETS
-    ]
-    problems += [f"{name!r}: given twice" for name in set(targets) if targets.count(name) > 1]
-    if not targets:
-        problems.append("none given")
-    if model.config.tie_word_embeddings:
-        problems += [
-            f"{name!r}: cannot be adapted on this base, whose vocabulary head is tied to its "
-            "embeddings; leave it out"
-            for name in ("embeddings", "output")
-            if name in targets
-        ]
-    if problems:
-        raise ParamsError(list_problems("targets: not usable", problems))
+def _misfits(model: DualAR, folder: Path) -> list[str]:
+    try:
+        differences = mismatches(model.state_dict(), read_adapter(folder))
+    except CheckpointError as error:
+        return [str(error)]
+    if not differences:
+        return []
+    more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+    return [f"{folder}: trained on another base: {differences[0]}{more}"]

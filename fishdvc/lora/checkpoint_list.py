@@ -1,7 +1,6 @@
-"""The list of a run's adapters with the validation loss of each: ``checkpoints.json``.
+"""The list of the adapters of a run with their validation losses, ``checkpoints.json``.
 
-``[{"step": 0, "val_loss": 12.1, "folder": null}, {"step": 10, ..., "folder": "step_000000010"}]``;
-the first entry is the base without an adapter. Starts without torch.
+The first entry is the base without an adapter, with ``"folder": null``.
 """
 
 import json
@@ -10,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fishdvc.errors import CheckpointError
+from fishdvc.storage.atomic import write_text
 
 CHECKPOINT_LIST = "checkpoints.json"
 
@@ -20,8 +20,8 @@ class Checkpoint:
 
     Attributes:
         step: Optimizer steps taken.
-        val_loss: Mean loss over the held-out clips.
-        folder: Name of the adapter's folder; ``None`` for the base itself.
+        val_loss: Mean loss on the held-out clips.
+        folder: Name of the adapter's folder; None for the base.
     """
 
     step: int
@@ -30,39 +30,36 @@ class Checkpoint:
 
 
 def write_checkpoints(folder: Path, checkpoints: Sequence[Checkpoint]) -> None:
-    """Write the list beside the adapters, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the list atomically into the folder of the adapters."""
     entries = [asdict(checkpoint) for checkpoint in checkpoints]
-    partial = folder / f".{CHECKPOINT_LIST}.partial"
-    partial.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / CHECKPOINT_LIST)
+    write_text(folder / CHECKPOINT_LIST, json.dumps(entries, indent=2) + "\n")
 
 
 def read_checkpoints(folder: Path) -> list[Checkpoint]:
     """Read the list, in the order of steps.
 
     Raises:
-        CheckpointError: There is none, or it cannot be read.
+        CheckpointError: The list is missing or damaged.
     """
     path = folder / CHECKPOINT_LIST
     try:
         return [Checkpoint(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(
-            f"{path}: not readable as a list of checkpoints ({error}); run train_lora again"
+            f"{path}: expected a list of checkpoints, got: {error}; run train_lora again"
         ) from error
 
 
 def choose_checkpoint(
     checkpoints: Sequence[Checkpoint], choice: str, *, tolerance: float
 ) -> Checkpoint:
-    """Choose an adapter.
+    """Choose an adapter. The base is never chosen.
 
     Args:
-        checkpoints: A run's list; the base is never chosen.
+        checkpoints: The list of a run.
         choice: ``last``, ``best_val_loss``, ``earliest_within_tolerance`` (the first whose loss is
             at most ``1 + tolerance`` times the best), or a folder's name, ``step_000000010``.
-        tolerance: Relative to the best loss.
+        tolerance: Tolerance for ``earliest_within_tolerance``.
 
     Raises:
         CheckpointError: There is no such adapter.
@@ -76,13 +73,12 @@ def choose_checkpoint(
     if choice == "best_val_loss":
         return best
     if choice == "earliest_within_tolerance":
-        within = (c for c in adapters if c.val_loss <= best.val_loss * (1 + tolerance))
-        return next(within)
+        return next(c for c in adapters if c.val_loss <= best.val_loss * (1 + tolerance))
     for checkpoint in adapters:
         if checkpoint.folder == choice:
             return checkpoint
-    there = ", ".join(str(checkpoint.folder) for checkpoint in adapters)
+    names = ", ".join(str(checkpoint.folder) for checkpoint in adapters)
     raise CheckpointError(
         f"merge.checkpoint: no {choice!r}; choose last, best_val_loss, "
-        f"earliest_within_tolerance, the path of a reference .ckpt, or one of: {there}"
+        f"earliest_within_tolerance, the path of a reference .ckpt, or one of: {names}"
     )

@@ -1,146 +1,133 @@
-"""Read adapters as plain tensors: PEFT's folders and the reference implementation's checkpoints.
-
-Knows both formats; builds no model and needs no PEFT.
-"""
+"""Read and write adapter folders in PEFT's format, as plain tensors."""
 
 import json
+import math
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import Field, model_validator
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fishdvc.errors import CheckpointError, list_problems
-from fishdvc.lora.merge import Adapter, ModuleAdapter, lora_scale
+from fishdvc.lora.merge import Adapter, ModuleAdapter
+from fishdvc.model.config import read_json
+from fishdvc.storage.atomic import atomic_folder
+from fishdvc.validation import Checked, parse
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
+KEY_PREFIX = "base_model.model."
+FIELD_OF_SUFFIX = {
+    ".lora_A.weight": "lora_a",
+    ".lora_B.weight": "lora_b",
+    ".lora_embedding_A": "lora_a",
+    ".lora_embedding_B": "lora_b",
+    ".lora_magnitude_vector": "magnitude",
+}
+"""Fields of ``ModuleAdapter`` by the end of PEFT's keys."""
 
-_PREFIX = "base_model.model."
-_PARTS = {  # end of a key: (field of ModuleAdapter, whether it belongs to an embedding)
-    ".lora_A.weight": ("lora_a", False),
-    ".lora_B.weight": ("lora_b", False),
-    ".lora_embedding_A": ("lora_a", True),
-    ".lora_embedding_B": ("lora_b", True),
-    ".lora_magnitude_vector": ("magnitude", None),
-}
-# Each changes what the tensors mean; this package trains with none of them.
-_ONLY_VALUES: dict[str, tuple[object, ...]] = {
-    "peft_type": ("LORA",),
-    "bias": ("none",),
-    "init_lora_weights": (True, False, "gaussian"),  # others change the base's weights too
-    **dict.fromkeys(
-        (
-            "fan_in_fan_out",
-            "lora_bias",
-            "rank_pattern",
-            "alpha_pattern",
-            "modules_to_save",
-            "layer_replication",
-            "trainable_token_indices",
-        ),
-        (None, False, {}, []),
-    ),
-}
+
+class _AdapterConfig(Checked, extra="ignore"):
+    """Keys of adapter_config.json that change what the tensors mean.
+
+    Merging does not support the options with the type None.
+    """
+
+    r: int = Field(ge=1)
+    lora_alpha: float
+    use_dora: bool = False
+    use_rslora: bool = False
+    peft_type: Literal["LORA"] = "LORA"
+    bias: Literal["none"] = "none"
+    init_lora_weights: Literal[True, "gaussian"] = True
+    """All other initializations change the base."""
+    fan_in_fan_out: None = None
+    lora_bias: None = None
+    rank_pattern: None = None
+    alpha_pattern: None = None
+    modules_to_save: None = None
+    layer_replication: None = None
+    trainable_token_indices: None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_options_that_are_off(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {key: v for key, v in values.items() if v or key in ("r", "lora_alpha")}
 
 
 def read_adapter(folder: str | Path) -> Adapter:
-    """Read an adapter from a folder in PEFT's format.
+    """Read an adapter.
 
     Args:
-        folder: Holds adapter_config.json and adapter_model.safetensors.
+        folder: Contains adapter_config.json and adapter_model.safetensors.
 
     Returns:
-        The adapter, in the file's types.
+        The adapter, in the types of the file.
 
     Raises:
         CheckpointError: A file is missing or damaged, a tensor is missing or unknown, or the
-            adapter is of a kind that cannot be merged by LoRA's or DoRA's formula.
+            adapter is not LoRA or DoRA.
     """
     folder = Path(folder)
-    config = _read_config(folder / CONFIG_NAME)
+    path = folder / CONFIG_NAME
+    config = parse(read_json(path), _AdapterConfig, where=str(path), error=CheckpointError)
     path = folder / WEIGHTS_NAME
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path}: a safetensors file expected, got: {error}; train again or copy it again"
-        ) from error
+        raise CheckpointError(f"cannot read {path}: {error}; copy the file again") from error
     fields: dict[str, dict[str, Tensor]] = defaultdict(dict)
     embeddings: set[str] = set()
-    problems = []
+    problems = [] if tensors else ["no tensors"]
     for key, tensor in tensors.items():
-        suffix = next((suffix for suffix in _PARTS if key.endswith(suffix)), None)
-        if suffix is None or not key.startswith(_PREFIX):
+        suffix = next((suffix for suffix in FIELD_OF_SUFFIX if key.endswith(suffix)), None)
+        if suffix is None or not key.startswith(KEY_PREFIX):
             problems.append(f"{key}: unknown")
             continue
-        name = key.removeprefix(_PREFIX).removesuffix(suffix)
-        field, of_embedding = _PARTS[suffix]
-        fields[name][field] = tensor
-        if of_embedding:
+        name = key.removeprefix(KEY_PREFIX).removesuffix(suffix)
+        fields[name][FIELD_OF_SUFFIX[suffix]] = tensor
+        if "embedding" in suffix:
             embeddings.add(name)
-    if config["use_dora"]:
-        problems += [
-            f"{name}: DoRA's magnitude is missing"
-            for name, parts in fields.items()
-            if "magnitude" not in parts
-        ]
-    modules = join_modules(fields, embeddings, config["r"], problems)
+    needed = ("lora_a", "lora_b", "magnitude") if config.use_dora else ("lora_a", "lora_b")
+    modules = {}
+    for name, parts in fields.items():
+        missing = [field for field in needed if field not in parts]
+        if missing:
+            problems.append(f"{name}: {' and '.join(missing)} missing")
+        elif not len(parts["lora_a"]) == parts["lora_b"].shape[-1] == config.r:
+            shapes = f"{tuple(parts['lora_a'].shape)} and {tuple(parts['lora_b'].shape)}"
+            problems.append(f"{name}: expected rank {config.r}, got A and B of shapes {shapes}")
+        else:
+            modules[name] = ModuleAdapter(**parts, is_embedding=name in embeddings)
     if problems:
-        raise CheckpointError(list_problems(f"{path}: not a whole LoRA adapter", problems))
-    scale = lora_scale(config["r"], config["lora_alpha"], use_rslora=config["use_rslora"])
+        summary = f"{path}: expected a LoRA adapter; train again or copy it again"
+        raise CheckpointError(list_problems(summary, problems))
+    # Rank-stabilized LoRA: Kalajdzievski, arXiv:2312.03732.
+    scale = config.lora_alpha / (math.sqrt(config.r) if config.use_rslora else config.r)
     return Adapter(modules, scale)
 
 
-def join_modules(
-    fields: dict[str, dict[str, Tensor]], embeddings: set[str], r: int, problems: list[str]
-) -> dict[str, ModuleAdapter]:
-    """Join the tensors of each module and note what does not fit.
+def write_adapter(
+    folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, object]
+) -> None:
+    """Write an adapter folder atomically. Equal adapters give equal bytes.
 
     Args:
-        fields: By module name, then by field of ``ModuleAdapter``.
-        embeddings: Which modules are embeddings.
-        r: Rank that every pair must have.
-        problems: Is added to.
-
-    Returns:
-        By module name; incomplete modules are left out.
+        folder: Folder to create or replace.
+        tensors: Tensors by PEFT's keys.
+        config: Content of adapter_config.json.
     """
-    modules = {}
-    if not fields:
-        problems.append("no adapted module at all")
-    for name, parts in fields.items():
-        missing = [field for field in ("lora_a", "lora_b") if field not in parts]
-        if missing:
-            problems.append(f"{name}: {' and '.join(missing)} missing")
-        elif not len(parts["lora_a"]) == parts["lora_b"].shape[-1] == r:
-            shapes = f"{tuple(parts['lora_a'].shape)} and {tuple(parts['lora_b'].shape)}"
-            problems.append(f"{name}: rank {r} expected, got A and B of shapes {shapes}")
-        else:
-            modules[name] = ModuleAdapter(**parts, is_embedding=name in embeddings)
-    return modules
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: a PEFT adapter's config expected, got {error}; train again or copy it again"
-        ) from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path}: a JSON object expected, got {type(config).__name__}")
-    problems = [
-        f"{key}: only {accepted[0]!r} can be merged, got {config[key]!r}"
-        for key, accepted in _ONLY_VALUES.items()
-        if key in config and config[key] not in accepted
-    ]
-    if type(config.get("r")) is not int or config["r"] < 1:
-        problems.append(f"r: a whole number of at least 1 expected, got {config.get('r')!r}")
-    if type(config.get("lora_alpha")) not in (int, float):
-        problems.append(f"lora_alpha: a number expected, got {config.get('lora_alpha')!r}")
-    if problems:
-        raise CheckpointError(list_problems(f"{path}: not an adapter to merge", problems))
-    return {"use_dora": False, "use_rslora": False, **config}
+    with atomic_folder(folder) as partial:
+        save_file(
+            {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()},
+            partial / WEIGHTS_NAME,
+            metadata={"format": "pt"},
+        )
+        text = json.dumps(config, indent=2, sort_keys=True)
+        (partial / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")

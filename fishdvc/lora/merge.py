@@ -1,10 +1,6 @@
-"""Merge an adapter into weights: arithmetic on tensors by name.
+"""Merge an adapter into the weights of a model."""
 
-Knows no files, no models and no PEFT, so that merging starts fast and needs little memory.
-"""
-
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,21 +9,21 @@ from torch import Tensor
 from fishdvc.errors import CheckpointError, list_problems
 
 _ROWS_PER_SLICE = 8192
-"""Rows of a weight that exist in float32 at a time; 32 MB at a width of 1024."""
+"""Rows of a weight that are converted to float32 at a time, 32 MB at a width of 1024."""
 
 
 @dataclass(frozen=True)
 class ModuleAdapter:
-    """What an adapter learned for one module."""
+    """Tensors that an adapter learned for one module."""
 
     lora_a: Tensor
-    """``(r, in)``; of an embedding ``(r, num_embeddings)``."""
+    """``(r, in)``; for an embedding ``(r, num_embeddings)``."""
     lora_b: Tensor
-    """``(out, r)``; of an embedding ``(dim, r)``."""
+    """``(out, r)``; for an embedding ``(dim, r)``."""
     is_embedding: bool
-    """Whether the product stands transposed to the weight."""
+    """Whether the product of B and A is transposed before it is added to the weight."""
     magnitude: Tensor | None = None
-    """DoRA's norms, ``(out,)``; of an embedding ``(dim,)``. None without DoRA."""
+    """Norms of DoRA, ``(out,)``; for an embedding ``(dim,)``. None without DoRA."""
 
 
 @dataclass(frozen=True)
@@ -35,54 +31,32 @@ class Adapter:
     """A low-rank adapter (Hu et al., LoRA, arXiv:2106.09685)."""
 
     modules: Mapping[str, ModuleAdapter]
-    """By module name, such as ``layers.0.attention.wqkv``."""
+    """Tensors by module name, such as ``layers.0.attention.wqkv``."""
     scale: float
-    """Factor of every product: ``alpha / r``, with rank-stabilized LoRA ``alpha / sqrt(r)``."""
-
-
-def lora_scale(r: int, alpha: float, *, use_rslora: bool = False) -> float:
-    """Compute the factor of an adapter's products.
-
-    Args:
-        r: Rank.
-        alpha: LoRA's alpha.
-        use_rslora: Whether to divide by the root of the rank (Kalajdzievski, arXiv:2312.03732).
-
-    Returns:
-        The factor.
-    """
-    return alpha / math.sqrt(r) if use_rslora else alpha / r
+    """Factor of every product, ``alpha / r``; with rank-stabilized LoRA ``alpha / sqrt(r)``."""
 
 
 def merge_adapter(state_dict: Mapping[str, Tensor], adapter: Adapter) -> dict[str, Tensor]:
-    """Add an adapter to the weights it was trained on.
+    """Add an adapter to the weights that it was trained on.
 
-    A linear weight W becomes ``W + scale B A``, an embedding ``W + scale (B A)^T``; with DoRA (Liu
-    et al., arXiv:2402.09353) the sum is brought to the learned norms. Computed in float32 and
-    rounded once, to the weight's own type. Modules whose A or B is all 0 keep their very bits.
+    A linear weight W becomes ``W + scale B A``, an embedding ``W + scale (B A)^T``. DoRA (Liu et
+    al., arXiv:2402.09353) then rescales rows, of an embedding columns, to the learned norms.
+    Computed in float32 and rounded once to the type of the weight. A weight does not change if A
+    or B is all 0 and there is no DoRA.
 
     Args:
-        state_dict: The base, by key; not changed.
+        state_dict: Weights of the base by key. Not changed.
         adapter: The adapter.
 
     Returns:
-        All keys in the base's order; tensors without an adapter are the base's own, not copies.
+        Weights by key in the order of the base. Tensors without an adapter are not copied.
 
     Raises:
-        CheckpointError: The adapter belongs to another base (all differences listed), or adapts
-            the text embeddings of a base whose vocabulary head is tied to them.
+        CheckpointError: The adapter does not fit the base. The message lists all ``mismatches``.
     """
-    problems = mismatches(state_dict, adapter)
-    if "embeddings" in adapter.modules and "output.weight" not in state_dict:
-        problems.insert(
-            0,
-            "embeddings: adapted, but tied to the vocabulary head, which merging would change too; "
-            "train without this target",
-        )
-    if problems:
-        raise CheckpointError(
-            list_problems("adapter: does not fit the base; merge it into its own", problems)
-        )
+    if problems := mismatches(state_dict, adapter):
+        summary = "adapter: trained on another base; merge it into its own base"
+        raise CheckpointError(list_problems(summary, problems))
     merged = dict(state_dict)
     with torch.no_grad():
         for name, module in adapter.modules.items():
@@ -92,16 +66,22 @@ def merge_adapter(state_dict: Mapping[str, Tensor], adapter: Adapter) -> dict[st
 
 
 def mismatches(state_dict: Mapping[str, Tensor], adapter: Adapter) -> list[str]:
-    """Say what shows that an adapter was trained on another base: names and shapes.
+    """List the modules of an adapter that a base does not have, or has in another shape.
+
+    Also lists adapted text embeddings if the vocabulary head of the base is tied to them.
 
     Args:
-        state_dict: The base, by key.
+        state_dict: Weights of the base by key.
         adapter: The adapter.
 
     Returns:
-        A line for each module that the base lacks or has in another shape.
+        One line for each problem.
     """
     problems = []
+    if "embeddings" in adapter.modules and "output.weight" not in state_dict:
+        problems.append(
+            "embeddings: adapted, but tied to the vocabulary head; train without this target"
+        )
     for name, module in adapter.modules.items():
         weight = state_dict.get(f"{name}.weight")
         expected = (len(module.lora_b), module.lora_a.shape[1])
@@ -121,36 +101,24 @@ def _merge_weight(weight: Tensor, module: ModuleAdapter, scale: float) -> Tensor
     lora_a, lora_b = module.lora_a.float(), module.lora_b.float()
     if module.magnitude is None and not (lora_a.any() and lora_b.any()):
         return weight
-    # As (rows, r) @ (r, columns) of the weight, whichever way the product stands.
+    # (rows, r) @ (r, columns) of the weight
     left, right = (lora_a.T, lora_b.T) if module.is_embedding else (lora_b, lora_a)
 
-    def summed(rows: slice) -> Tensor:
+    def merged_rows(rows: slice) -> Tensor:
         return weight[rows].float() + scale * (left[rows] @ right)
 
-    rescaled = _dora_rescaling(weight, module, summed)
+    slices = [
+        slice(start, start + _ROWS_PER_SLICE) for start in range(0, len(weight), _ROWS_PER_SLICE)
+    ]
+    factor = torch.ones(1, 1)
+    if module.magnitude is not None and module.is_embedding:
+        squares = torch.stack([merged_rows(rows).square().sum(0) for rows in slices])
+        factor = (module.magnitude.float() / squares.sum(0).sqrt()).unsqueeze(0)
+    elif module.magnitude is not None:
+        norms = torch.cat([torch.linalg.norm(merged_rows(rows), dim=1) for rows in slices])
+        factor = (module.magnitude.float() / norms).unsqueeze(1)
+    factor = factor.expand(len(weight), -1)
     merged = torch.empty_like(weight)
-    for rows in _slices(weight):
-        merged[rows] = rescaled(summed(rows), rows)
+    for rows in slices:
+        merged[rows] = factor[rows] * merged_rows(rows)
     return merged
-
-
-def _dora_rescaling(
-    weight: Tensor, module: ModuleAdapter, summed: Callable[[slice], Tensor]
-) -> Callable[[Tensor, slice], Tensor]:
-    """Make the function that brings a slice of the sum to DoRA's norms."""
-    if module.magnitude is None:
-        return lambda values, _rows: values
-    magnitude = module.magnitude.float()
-    if not module.is_embedding:  # one norm per row
-        return lambda values, rows: (
-            (magnitude[rows] / torch.linalg.norm(values, dim=1)).unsqueeze(1) * values
-        )
-    # One norm per column: it takes a pass of its own over all slices.
-    squares = torch.stack([summed(rows).square().sum(0) for rows in _slices(weight)])
-    factor = magnitude / squares.sum(0).sqrt()
-    return lambda values, _rows: factor * values
-
-
-def _slices(weight: Tensor) -> Iterator[slice]:
-    for start in range(0, len(weight), _ROWS_PER_SLICE):
-        yield slice(start, start + _ROWS_PER_SLICE)

@@ -1,48 +1,51 @@
-"""Read the LoRA checkpoints that the reference implementation writes while training.
+"""Convert LoRA checkpoints of the reference implementation to PEFT's format."""
 
-Knows their format: under ``state_dict``, ``model.``-prefixed keys ``<module>.lora_A`` and
-``<module>.lora_B`` in loralib's orientation, and nothing of the scale, which stands in a config.
-"""
-
-from collections import defaultdict
 from pathlib import Path
 
-from torch import Tensor
-
 from fishdvc.errors import CheckpointError, list_problems
-from fishdvc.lora.files import join_modules
-from fishdvc.lora.merge import Adapter, lora_scale
+from fishdvc.lora.files import KEY_PREFIX, write_adapter
 from fishdvc.model.checkpoint import load_weights
 
-_FIELDS = {"lora_A": "lora_a", "lora_B": "lora_b"}
 
-
-def read_reference_adapter(checkpoint: str | Path, alpha: float) -> Adapter:
-    """Read an adapter trained by fish-speech v1.5.1.
+def convert_reference_adapter(checkpoint: Path, alpha: float, folder: Path) -> None:
+    """Write an adapter that fish-speech v1.5.1 trained as an adapter folder.
 
     Args:
-        checkpoint: Its ``step_*.ckpt``.
-        alpha: ``lora_alpha`` of its LoRA config (16 in the published ``r_8_alpha_16``).
-
-    Returns:
-        The adapter. Its rank is the first pair's; all must agree.
+        checkpoint: A ``step_*.ckpt`` with keys ``<module>.lora_A`` and ``<module>.lora_B``.
+        alpha: ``lora_alpha`` of its LoRA config (16 in the published ``r_8_alpha_16``). The
+            checkpoint does not contain it.
+        folder: Folder to create or replace.
 
     Raises:
-        CheckpointError: The file is missing, damaged or holds anything but pairs of A and B.
+        CheckpointError: The file is missing, damaged or contains other tensors.
     """
-    fields: dict[str, dict[str, Tensor]] = defaultdict(dict)
-    problems = []
+    tensors, problems = {}, []
+    modules: dict[str, set[str]] = {"lora_A": set(), "lora_B": set()}
+    ranks = set()
     for key, tensor in load_weights(checkpoint).items():
         name, _, part = key.rpartition(".")
-        if part in _FIELDS and name and tensor.ndim == 2:
-            fields[name][_FIELDS[part]] = tensor
+        if part not in modules or tensor.ndim != 2:
+            problems.append(f"{key}: expected only matrices lora_A and lora_B")
+            continue
+        modules[part].add(name)
+        ranks.add(len(tensor) if part == "lora_A" else tensor.shape[1])
+        if name.endswith("embeddings"):
+            tensors[f"{KEY_PREFIX}{name}.{part.replace('lora', 'lora_embedding')}"] = tensor
         else:
-            problems.append(f"{key}: unknown, or no matrix")
-    embeddings = {name for name in fields if name.endswith("embeddings")}
-    r = next((len(parts["lora_a"]) for parts in fields.values() if "lora_a" in parts), 1)
-    modules = join_modules(fields, embeddings, r, problems)
+            tensors[f"{KEY_PREFIX}{name}.{part}.weight"] = tensor
+    names = modules["lora_A"] | modules["lora_B"]
+    problems += [
+        f"{name}.{part}: missing" for part, found in modules.items() for name in names - found
+    ]
+    if len(ranks) != 1:
+        problems.append(f"expected one rank, got {sorted(ranks)}")
     if problems:
-        raise CheckpointError(
-            list_problems(f"{checkpoint}: not the reference's LoRA checkpoint", problems)
-        )
-    return Adapter(modules, lora_scale(r, alpha))
+        summary = f"{checkpoint}: expected a LoRA checkpoint of fish-speech"
+        raise CheckpointError(list_problems(summary, problems))
+    config = {
+        "peft_type": "LORA",
+        "r": ranks.pop(),
+        "lora_alpha": alpha,
+        "target_modules": sorted(names),
+    }
+    write_adapter(folder, tensors, config)

@@ -1,11 +1,8 @@
-"""Load a model folder: config.json, special_tokens.json and model.pth.
+"""Load a dual-AR model from config.json, special_tokens.json and model.pth.
 
-Knows the spellings of published and fine-tuned checkpoints. Loading is strict: a key too many or
-too few, or another shape, is an error that lists them all, for silently random weights sound like
-a bad fine-tune.
+Loading is strict, because a model with random weights would sound like a bad fine-tune.
 """
 
-import json
 import pickle
 import re
 from collections.abc import Callable, Sequence
@@ -17,7 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from fishdvc.errors import CheckpointError, list_problems
-from fishdvc.model.config import read_config
+from fishdvc.model.config import read_config, read_json
 from fishdvc.model.dual_ar import DualAR
 
 _SEMANTIC_TOKEN = re.compile(r"<\|semantic:(\d+)\|>")
@@ -31,15 +28,12 @@ def load_dual_ar(
 ) -> DualAR:
     """Load a dual-AR model in evaluation mode.
 
-    The weights are mapped into memory, not read: they come from the disk as they are used.
+    The weights are memory-mapped, so they are read from disk at their first use.
 
     Args:
-        folder: Holds config.json, special_tokens.json and model.pth.
-        dtype: Type to convert the weights to; None keeps the checkpoint's.
-        device: Where to put the model.
-
-    Returns:
-        The model.
+        folder: Contains config.json, special_tokens.json and model.pth.
+        dtype: Type to convert the weights to. None keeps the type of the checkpoint.
+        device: Device of the model.
 
     Raises:
         CheckpointError: A file is missing or damaged, or the files do not fit together.
@@ -49,31 +43,21 @@ def load_dual_ar(
     begin_id, num_tokens = _read_semantic_range(folder / "special_tokens.json", config.vocab_size)
     if num_tokens != config.codebook_size:
         raise CheckpointError(
-            f"{folder}: config.json's codebook_size semantic tokens expected, "
-            f"{config.codebook_size}, got {num_tokens} in special_tokens.json; "
-            "take both files from one base"
+            f"{folder}: expected codebook_size = {config.codebook_size} semantic tokens in "
+            f"special_tokens.json, got {num_tokens}; take both files from one base"
         )
-    with torch.device("meta"), _Uninitialized():
+    with torch.device("meta"), _NoInitialization():
         model = DualAR(config, semantic_begin_id=begin_id, num_semantic_tokens=num_tokens)
     weights = load_weights(folder / "model.pth")
-    problems = _differences(model.state_dict(), weights)
-    if problems:
-        raise CheckpointError(
-            list_problems(
-                f"{folder / 'model.pth'}: not the weights that config.json describes; "
-                "take both files from one base",
-                problems,
-            )
-        )
+    if problems := _differences(model.state_dict(), weights):
+        summary = f"{folder / 'model.pth'}: does not fit config.json; take both files from one base"
+        raise CheckpointError(list_problems(summary, problems))
     model.load_state_dict(weights, strict=True, assign=True)
     return model.to(device=device, dtype=dtype).eval()
 
 
-class _Uninitialized(TorchFunctionMode):
-    """Leaves out the initialization of weights, which on "meta" have no values.
-
-    Drawing normal ones there imports PyTorch's compiler, which takes seconds.
-    """
+class _NoInitialization(TorchFunctionMode):
+    """Skip weight initialization, which on "meta" imports PyTorch's compiler and takes seconds."""
 
     def __torch_function__(
         self,
@@ -83,21 +67,15 @@ class _Uninitialized(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if getattr(func, "__module__", None) == "torch.nn.init":
-            return args[0] if args else (kwargs or {})["tensor"]
+            return None
         return func(*args, **(kwargs or {}))
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:
-    """Load the tensors of a model.pth under the model's own key names.
+    """Load the tensors of a model.pth, memory-mapped, in the file's order and types.
 
-    Accepts a plain dict of tensors, or one under ``state_dict`` (a training checkpoint); keys all
-    prefixed with ``model.``; and attention with split ``wq``, ``wk`` and ``wv``.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Key to tensor, in the file's order and types, mapped into memory.
+    Accepts a dict of tensors, or a training checkpoint with the dict under ``state_dict``. Removes
+    the prefix ``model.`` if all keys have it, and joins split ``wq``, ``wk`` and ``wv``.
 
     Raises:
         CheckpointError: The file is missing, damaged or not a dict of tensors.
@@ -108,20 +86,19 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path}: a checkpoint saved by torch.save expected, got: {reason}; "
-            "download it again (a Git LFS pointer or a cut file looks like this)"
+            f"cannot read {path}: {reason}; download it again (it may be cut, or a Git LFS pointer)"
         ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not (isinstance(content, dict) and content):
-        raise CheckpointError(f"{path}: a dict of tensors expected, got {type(content).__name__}")
-    strangers = [
+        raise CheckpointError(f"{path}: expected a dict of tensors, got {type(content).__name__}")
+    problems = [
         f"{key!r}: {type(value).__name__}"
         for key, value in content.items()
         if not (isinstance(key, str) and isinstance(value, Tensor))
     ]
-    if strangers:
-        raise CheckpointError(list_problems(f"{path}: a dict of tensors expected", strangers))
+    if problems:
+        raise CheckpointError(list_problems(f"{path}: expected a dict of tensors", problems))
     if all(key.startswith("model.") for key in content):
         content = {key.removeprefix("model."): value for key, value in content.items()}
     return _join_split_attention(content)
@@ -145,7 +122,7 @@ def _differences(expected: dict[str, Tensor], got: dict[str, Tensor]) -> list[st
     problems = [f"{key}: missing" for key in expected if key not in got]
     problems += [f"{key}: unexpected" for key in got if key not in expected]
     problems += [
-        f"{key}: shape {tuple(tensor.shape)} expected, got {tuple(got[key].shape)}"
+        f"{key}: expected shape {tuple(tensor.shape)}, got {tuple(got[key].shape)}"
         for key, tensor in expected.items()
         if key in got and got[key].shape != tensor.shape
     ]
@@ -154,14 +131,9 @@ def _differences(expected: dict[str, Tensor], got: dict[str, Tensor]) -> list[st
 
 def _read_semantic_range(path: Path, vocab_size: int) -> tuple[int, int]:
     """Read the id of ``<|semantic:0|>`` and the number of semantic tokens."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: a JSON object of special tokens expected, got {error}; copy it from the base"
-        ) from error
+    content = read_json(path)
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: a JSON object expected, got {type(content).__name__}")
+        raise CheckpointError(f"{path}: expected a JSON object, got {type(content).__name__}")
     id_of_code = {
         int(match[1]): id_
         for token, id_ in content.items()
@@ -172,12 +144,12 @@ def _read_semantic_range(path: Path, vocab_size: int) -> tuple[int, int]:
         id_of_code.get(code) != begin_id + code for code in range(len(id_of_code))
     ):
         raise CheckpointError(
-            f"{path}: <|semantic:0|> and the following with ids in one ascending run expected, "
+            f"{path}: expected consecutive ids for <|semantic:0|>, <|semantic:1|>, ..., "
             f"got {len(id_of_code)} semantic tokens, the first with id {begin_id!r}"
         )
     if not 0 <= begin_id <= vocab_size - len(id_of_code):
         raise CheckpointError(
-            f"{path}: semantic ids below config.json's vocab_size = {vocab_size} expected, "
+            f"{path}: expected semantic ids below vocab_size = {vocab_size} of config.json, "
             f"got {begin_id}..{begin_id + len(id_of_code) - 1}"
         )
     return begin_id, len(id_of_code)

@@ -1,187 +1,134 @@
-"""The sizes of a dual-AR model, as its folder's config.json gives them.
-
-Knows the file's keys and which of their values this package can run; knows no weights. Keys that
-do not touch the computation (initializer_range, use_gradient_checkpointing and the like) are left
-out; keys that would make another model of the same weights are refused.
-"""
+"""Sizes of a dual-AR model, read from config.json. Fields have the names of the file's keys."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from fishdvc.errors import CheckpointError, list_problems
+from pydantic import Field, model_validator
 
-# Each is a choice of architecture made by other fish-speech releases; loading such weights here
-# would run and give noise. Absent or null means the value of fish-speech 1.5.
-_ONLY_VALUES: dict[str, object] = {
-    "model_type": "dual_ar",
-    "dropout": 0.0,
-    "is_reward_model": False,
-    "share_codebook_embeddings": True,
-    "scale_codebook_embeddings": False,
-    "norm_fastlayer_input": False,
-    "attention_qk_norm": False,
-    "fast_attention_qk_norm": False,
-    "attention_o_bias": False,
-    "fast_attention_o_bias": False,
-}
+from fishdvc.errors import CheckpointError
+from fishdvc.validation import Checked, parse
 
+Size = Annotated[int, Field(ge=1)]
 
-@dataclass(frozen=True, kw_only=True)
-class DualARConfig:
-    """Sizes of the slow and the fast transformer, named as in config.json."""
-
-    vocab_size: int
-    """Rows of the text embeddings, special and semantic tokens included."""
-    max_seq_len: int
-    """Longest sequence of the slow transformer, in tokens."""
-    codebook_size: int
-    """Codes per codebook that the model can express."""
-    num_codebooks: int
-    """Codebooks per frame, the places of the fast transformer."""
-    dim: int
-    """Width of the slow transformer's residual stream."""
-    n_layer: int
-    """Blocks of the slow transformer."""
-    n_head: int
-    """Query heads."""
-    n_local_heads: int
-    """Key/value heads; each serves ``n_head / n_local_heads`` query heads."""
-    intermediate_size: int
-    """Width inside the feed-forward."""
-    n_fast_layer: int
-    """Blocks of the fast transformer."""
-    fast_dim: int
-    """Width of the fast transformer; must equal ``dim``."""
-    fast_n_head: int
-    """Query heads of the fast transformer."""
-    fast_n_local_heads: int
-    """Key/value heads of the fast transformer."""
-    fast_intermediate_size: int
-    """Width inside the fast feed-forward."""
-    attention_qkv_bias: bool = False
-    """Whether ``wqkv`` of the slow transformer has a bias."""
-    fast_attention_qkv_bias: bool = False
-    """Whether ``wqkv`` of the fast transformer has a bias."""
-    rope_base: float = 1e6
-    """Base of the rotary angles."""
-    norm_eps: float = 1e-6
-    """Added to the mean square in every RMSNorm."""
-    tie_word_embeddings: bool = False
-    """Whether the vocabulary head is the text embedding itself."""
-
-    @property
-    def head_dim(self) -> int:
-        """Values per head of the slow transformer."""
-        return self.dim // self.n_head
-
-    @property
-    def fast_head_dim(self) -> int:
-        """Values per head of the fast transformer."""
-        return self.fast_dim // self.fast_n_head
-
-
-_COUNTS = (
-    "vocab_size",
-    "max_seq_len",
-    "codebook_size",
-    "num_codebooks",
-    "dim",
-    "n_layer",
-    "n_head",
-    "n_local_heads",
-    "intermediate_size",
-    "n_fast_layer",
-    "fast_dim",
-    "fast_n_head",
-    "fast_n_local_heads",
-    "fast_intermediate_size",
-)
-_FLAGS = ("attention_qkv_bias", "fast_attention_qkv_bias", "tie_word_embeddings")
-_POSITIVE = ("rope_base", "norm_eps")
-# Left out of the file, or null, these take the slow transformer's value.
-_FAST_OF_SLOW = {
+FALLBACKS = {
     "fast_dim": "dim",
     "fast_n_head": "n_head",
     "fast_n_local_heads": "n_local_heads",
     "fast_intermediate_size": "intermediate_size",
     "fast_attention_qkv_bias": "attention_qkv_bias",
 }
+"""Keys of the fast transformer, each with the key whose value it takes if it is missing."""
+
+
+class DualARConfig(Checked):
+    """Sizes of the slow and the fast transformer. Missing ``fast_*`` sizes are the slow ones."""
+
+    vocab_size: Size = Field(description="Rows of the text embeddings, all tokens included.")
+    max_seq_len: Size = Field(description="Longest sequence of the slow transformer, in tokens.")
+    codebook_size: Size = Field(description="Codes per codebook.")
+    num_codebooks: Size = Field(description="Codebooks per frame.")
+    dim: Size = Field(description="Width of the slow transformer.")
+    n_layer: Size = Field(description="Blocks of the slow transformer.")
+    n_head: Size = Field(description="Query heads.")
+    n_local_heads: Size = Field(description="Key/value heads; -1 means n_head.")
+    intermediate_size: Size = Field(description="Width inside the feed-forward.")
+    n_fast_layer: Size = Field(description="Blocks of the fast transformer.")
+    fast_dim: Size = Field(description="Width of the fast transformer; must equal dim.")
+    fast_n_head: Size = Field(description="Query heads of the fast transformer.")
+    fast_n_local_heads: Size = Field(description="Key/value heads of the fast transformer.")
+    fast_intermediate_size: Size = Field(description="Width inside the fast feed-forward.")
+    attention_qkv_bias: bool = Field(False, description="Whether wqkv has a bias.")
+    fast_attention_qkv_bias: bool = Field(False, description="Whether the fast wqkv has a bias.")
+    rope_base: float = Field(1e6, gt=0, description="Base of the rotary angles.")
+    norm_eps: float = Field(1e-6, gt=0, description="Added to the mean square in every RMSNorm.")
+    tie_word_embeddings: bool = Field(
+        False, description="Whether the vocabulary head is the text embedding."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        given = {key: value for key, value in values.items() if value is not None}
+        if given.get("n_local_heads") == -1 and "n_head" in given:
+            given["n_local_heads"] = given["n_head"]
+        copied = {key: given[source] for key, source in FALLBACKS.items() if source in given}
+        return copied | given
+
+    def inconsistencies(self) -> Iterator[str]:
+        """Check that the widths split into heads and the heads into groups."""
+        for prefix, dim, heads, groups in (
+            ("", self.dim, self.n_head, self.n_local_heads),
+            ("fast_", self.fast_dim, self.fast_n_head, self.fast_n_local_heads),
+        ):
+            if dim % (2 * heads):
+                yield f"{prefix}dim: {dim} does not split into {heads} heads of even size"
+            if heads % groups:
+                yield f"{prefix}n_local_heads: {groups} does not divide {heads} heads"
+        if self.fast_dim != self.dim:
+            yield f"fast_dim: must be dim = {self.dim}, got {self.fast_dim}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values by key. PEFT reads the config of a model by this method."""
+        return self.model_dump()
+
+
+class _ConfigFile(DualARConfig, extra="ignore"):
+    """All keys of config.json that affect the computation.
+
+    The keys below choose an architecture in other releases of fish-speech. Their weights would load
+    here and generate noise.
+    """
+
+    model_type: Literal["dual_ar"] = "dual_ar"
+    dropout: float = Field(0.0, ge=0, le=0)
+    is_reward_model: Literal[False] = False
+    share_codebook_embeddings: Literal[True] = True
+    scale_codebook_embeddings: Literal[False] = False
+    norm_fastlayer_input: Literal[False] = False
+    attention_qk_norm: Literal[False] = False
+    fast_attention_qk_norm: Literal[False] = False
+    attention_o_bias: Literal[False] = False
+    fast_attention_o_bias: Literal[False] = False
+    head_dim: Size | None = None
+    fast_head_dim: Size | None = None
+
+    def inconsistencies(self) -> Iterator[str]:
+        yield from super().inconsistencies()
+        for prefix, given, dim, heads in (
+            ("", self.head_dim, self.dim, self.n_head),
+            ("fast_", self.fast_head_dim, self.fast_dim, self.fast_n_head),
+        ):
+            if given not in (None, dim // heads):
+                yield (
+                    f"{prefix}head_dim: must be {prefix}dim / {prefix}n_head = {dim // heads}, "
+                    f"got {given}"
+                )
 
 
 def read_config(path: Path) -> DualARConfig:
     """Read and check a config.json.
 
-    Args:
-        path: The file.
-
-    Returns:
-        The sizes; missing ``fast_*`` values are the slow transformer's.
+    A null value counts as a missing key. Keys that do not affect the computation are ignored.
 
     Raises:
-        CheckpointError: The file is missing or no JSON object, or values are missing, of the wrong
-            type, do not fit together or ask for another architecture (all of them listed).
+        CheckpointError: The file cannot be read, or values are missing, of the wrong type, do not
+            fit together or belong to another architecture. The message lists every problem.
+    """
+    content = parse(read_json(path), _ConfigFile, where=str(path), error=CheckpointError)
+    return DualARConfig(**content.model_dump(include=set(DualARConfig.model_fields)))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a checkpoint.
+
+    Raises:
+        CheckpointError: The file is missing or not JSON.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: a JSON object of model sizes expected, got {error}; copy it from the base"
-        ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: a JSON object expected, got {type(content).__name__}")
-    given = {key: value for key, value in content.items() if value is not None}
-    for key, slow_key in _FAST_OF_SLOW.items():
-        if slow_key in given:
-            given.setdefault(key, given[slow_key])
-    if given.get("n_local_heads") == -1:  # the reference's spelling of "no grouping"
-        given["n_local_heads"] = given.get("n_head")
-
-    problems = _problems_of_values(given)
-    if not problems:
-        problems = _problems_of_shapes(given)
-    if problems:
-        raise CheckpointError(list_problems(f"{path}: not a usable dual-AR config", problems))
-    fields = [*_COUNTS, *_FLAGS, *_POSITIVE]
-    return DualARConfig(**{key: given[key] for key in fields if key in given})
-
-
-def _problems_of_values(given: dict[str, Any]) -> list[str]:
-    problems = []
-    for key, value in _ONLY_VALUES.items():
-        if key in given and given[key] != value:
-            problems.append(f"{key}: only {value!r} is supported, got {given[key]!r}")
-    for key in _COUNTS:
-        if key not in given:
-            problems.append(f"{key}: missing")
-        elif type(given[key]) is not int or given[key] < 1:
-            problems.append(f"{key}: a whole number of at least 1 expected, got {given[key]!r}")
-    for key in _FLAGS:
-        if key in given and type(given[key]) is not bool:
-            problems.append(f"{key}: true or false expected, got {given[key]!r}")
-    for key in _POSITIVE:
-        if key in given and (type(given[key]) not in (int, float) or not given[key] > 0):
-            problems.append(f"{key}: a number above 0 expected, got {given[key]!r}")
-    return problems
-
-
-def _problems_of_shapes(given: dict[str, Any]) -> list[str]:
-    problems = []
-    for prefix in ("", "fast_"):
-        dim, heads = given[f"{prefix}dim"], given[f"{prefix}n_head"]
-        groups = given[f"{prefix}n_local_heads"]
-        if dim % (2 * heads):
-            problems.append(f"{prefix}dim: {dim} does not split into {heads} heads of even size")
-        elif given.get(f"{prefix}head_dim", dim // heads) != dim // heads:
-            problems.append(
-                f"{prefix}head_dim: only {prefix}dim / {prefix}n_head = {dim // heads} is "
-                f"supported, got {given[f'{prefix}head_dim']!r}"
-            )
-        if heads % groups:
-            problems.append(f"{prefix}n_local_heads: {groups} does not divide {heads} heads")
-    if given["fast_dim"] != given["dim"]:
-        problems.append(
-            f"fast_dim: only dim = {given['dim']} is supported, got {given['fast_dim']}"
-        )
-    return problems
+        raise CheckpointError(f"cannot read {path}: {error}; copy the file again") from error

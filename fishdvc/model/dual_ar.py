@@ -1,10 +1,7 @@
-"""The dual-AR model: from tokens and codes to logits of the next token and its codes.
+"""The dual-AR model, from tokens and codes to logits of the next token and its codes.
 
-A slow transformer walks along the sequence; at each position a fast one walks over the codebooks
-of the next frame. This module knows which ids are semantic tokens, not how text becomes ids, nor
-anything of losses, sampling or adapters. The heads are separate methods so that training and
-generation run them only where something is asked of them. Every weight is used by calling its
-module, because an adapter may stand in the module's place.
+A slow transformer runs over the sequence. At each position, a fast transformer runs over the
+codebooks of the next frame.
 """
 
 from collections.abc import Sequence
@@ -28,26 +25,28 @@ from fishdvc.model.layers import (
 
 @dataclass(frozen=True)
 class DualAROutput:
-    """Logits at each position for what comes next."""
+    """Logits at each position."""
 
     token_logits: Tensor
-    """Of the next token, ``(batch, tokens, vocab_size)``."""
+    """Logits of the next token, ``(batch, tokens, vocab_size)``."""
     codebook_logits: Tensor
-    """Of the next frame's codes, ``(batch, tokens, num_codebooks, codebook_size)``; 0 where the
-    codes 0..num_codebooks - 2 of the next position are all 0 (past the end counts as 0)."""
+    """Logits of the next frame's codes, ``(batch, tokens, num_codebooks, codebook_size)``; 0 where
+    the next position is not a frame, see ``next_frames``."""
 
 
 def next_frames(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the frame that each position is to predict.
+    """Return the frame that each position predicts.
+
+    0 is a code and also marks the absence of codes. As in the reference implementation, a position
+    is a frame if the codes that the fast transformer reads, all but the last codebook's, are not
+    all 0.
 
     Args:
         inputs: ``(batch, 1 + num_codebooks, tokens)``, ids in row 0.
 
     Returns:
-        The codes of the next position, ``(batch, tokens, num_codebooks)``, 0 past the end; and
-        where they are a frame, ``(batch, tokens)``: where the codes that the fast transformer
-        reads, all but the last codebook's, are not all 0. (0 is a code and the absence of codes,
-        so this takes a true frame of zeros for none; the reference implementation does too.)
+        The codes of the next position, ``(batch, tokens, num_codebooks)``, 0 after the end, and
+        whether they are a frame, ``(batch, tokens)``.
     """
     codes = nn.functional.pad(inputs[:, 1:, 1:], (0, 1)).transpose(1, 2)
     return codes, (codes[:, :, :-1] != 0).any(dim=-1)
@@ -56,14 +55,16 @@ def next_frames(inputs: Tensor) -> tuple[Tensor, Tensor]:
 class DualAR(nn.Module):
     """The slow and the fast transformer of fish-speech 1.5 (Liao et al., arXiv:2411.01156).
 
-    Attribute names are the checkpoint's.
+    Attribute names are those of the checkpoint. Token logits, codebook logits and hidden states
+    are separate methods, so that training and generation compute only what they need. Every weight
+    is used by a call of its module, because PEFT replaces modules.
 
     Args:
-        config: The sizes.
-        semantic_begin_id: Id of the semantic token of code 0; the others follow.
-        num_semantic_tokens: How many there are.
-        gradient_checkpointing: Recompute the blocks in the backward pass instead of keeping what
-            they computed; slower, and needs far less memory.
+        config: Sizes.
+        semantic_begin_id: Id of the semantic token of code 0. The ids of the other codes follow.
+        num_semantic_tokens: Number of semantic tokens.
+        gradient_checkpointing: Recompute activations in the backward pass. Slower, but needs much
+            less memory.
     """
 
     slow_rotary: Tensor
@@ -117,8 +118,8 @@ class DualAR(nn.Module):
         self.fast_norm = RMSNorm(c.fast_dim, c.norm_eps)
         self.fast_output = nn.Linear(c.fast_dim, c.codebook_size, bias=False)
 
-        slow_rotary = rotary_table(c.max_seq_len, c.head_dim, c.rope_base)
-        fast_rotary = rotary_table(c.num_codebooks, c.fast_head_dim, c.rope_base)
+        slow_rotary = rotary_table(c.max_seq_len, c.dim // c.n_head, c.rope_base)
+        fast_rotary = rotary_table(c.num_codebooks, c.fast_dim // c.fast_n_head, c.rope_base)
         self.register_buffer("slow_rotary", slow_rotary, persistent=False)
         self.register_buffer("fast_rotary", fast_rotary, persistent=False)
 
@@ -126,13 +127,10 @@ class DualAR(nn.Module):
         """Compute all logits, as the reference implementation does.
 
         Args:
-            inputs: ``(batch, 1 + num_codebooks, tokens)``: ids in row 0, the codes of semantic
-                tokens below, 0 below other tokens.
+            inputs: ``(batch, 1 + num_codebooks, tokens)``, ids in row 0. The other rows are the
+                codes of semantic tokens, and 0 for other tokens.
             padding_mask: ``(batch, tokens)``, True at padding, which must be on the right. The
-                logits at padding mean nothing.
-
-        Returns:
-            The logits of the next token and of its codes.
+                logits at padding are undefined.
         """
         hidden = self.hidden_states(inputs, padding_mask)
         codes, is_frame = next_frames(inputs)
@@ -143,7 +141,7 @@ class DualAR(nn.Module):
         return DualAROutput(self.token_logits(hidden), codebook_logits)
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """Add the embeddings of the codes to those of the semantic tokens they belong to.
+        """Embed the tokens. A semantic token adds the embeddings of its codes.
 
         Args:
             inputs: ``(batch, 1 + num_codebooks, tokens)``.
@@ -154,11 +152,11 @@ class DualAR(nn.Module):
         ids = inputs[:, 0]
         first_rows = torch.arange(self.config.num_codebooks, device=inputs.device).unsqueeze(1)
         rows = inputs[:, 1:] + first_rows * self.config.codebook_size
-        of_codes = self.codebook_embeddings(rows).sum(dim=1)
+        code_embeddings = self.codebook_embeddings(rows).sum(dim=1)
         is_semantic = (ids >= self.semantic_begin_id) & (
             ids < self.semantic_begin_id + self.num_semantic_tokens
         )
-        embedded: Tensor = self.embeddings(ids) + of_codes * is_semantic.unsqueeze(-1)
+        embedded: Tensor = self.embeddings(ids) + code_embeddings * is_semantic.unsqueeze(-1)
         return embedded
 
     def hidden_states(
@@ -167,63 +165,57 @@ class DualAR(nn.Module):
         padding_mask: Tensor | None = None,
         caches: Sequence[KVCache] | None = None,
     ) -> Tensor:
-        """Run the slow transformer up to, not including, its last norm.
+        """Run the slow transformer without its last norm.
 
         Args:
             inputs: ``(batch, 1 + num_codebooks, tokens)``.
             padding_mask: ``(batch, tokens)``, True at padding, which must be on the right.
-            caches: One per layer; the inputs then follow the tokens in them.
+            caches: One per layer. The inputs follow the tokens in the caches.
 
         Returns:
             ``(batch, tokens, dim)``, 0 at padding.
 
         Raises:
-            ValueError: The sequence, with the cached tokens, is longer than ``max_seq_len``.
+            ValueError: Cached tokens and inputs are more than ``max_seq_len``.
         """
         num_cached = caches[0].num_tokens if caches else 0
         end = num_cached + inputs.shape[-1]
-        if end > self.config.max_seq_len:
-            raise ValueError(
-                f"inputs: at most max_seq_len = {self.config.max_seq_len} tokens, got {end}"
-            )
+        if end > (most := self.config.max_seq_len):
+            raise ValueError(f"inputs: expected at most max_seq_len = {most} tokens, got {end}")
         unpadding = None if padding_mask is None else Unpadding.of(padding_mask)
         x = self.embed(inputs)
         if unpadding is not None:
             x = unpadding.remove(x)
         rotary = self.slow_rotary[num_cached:end]
-        if caches and caches[0].num_empty is not None:
-            # What stands at one place is a different position in each sequence.
+        if caches and caches[0].left_padding is not None:
+            # Positions count from the first token of each sequence.
             places = torch.arange(num_cached, end, device=inputs.device)
-            rotary = self.slow_rotary[places - caches[0].num_empty.unsqueeze(1)]
+            rotary = self.slow_rotary[places - caches[0].left_padding.unsqueeze(1)]
         x = self._run(self.layers, x, rotary, unpadding, caches)
         return x if unpadding is None else unpadding.restore(x)
 
     def token_logits(self, hidden: Tensor) -> Tensor:
-        """Score the next token.
+        """Compute logits of the next token, ``(..., vocab_size)``.
 
         Args:
             hidden: Hidden states of the slow transformer, ``(..., dim)``.
-
-        Returns:
-            ``(..., vocab_size)``.
         """
         normed = self.norm(hidden)
         if self.config.tie_word_embeddings:
-            # The one weight read past its module: no module maps back from embeddings, and
-            # adapters on tied embeddings are refused.
+            # Adapters on tied embeddings are refused, so the weight may be read directly.
             return nn.functional.linear(normed, self.embeddings.weight.to(normed.dtype))
         logits: Tensor = self.output(normed)
         return logits
 
     def codebook_logits(self, hidden: Tensor, codes: Tensor) -> Tensor:
-        """Score the codes of a frame, each given those before it.
+        """Compute logits of the codes of frames, each code given the codes before it.
 
         Args:
             hidden: Hidden states of the slow transformer before the frames, ``(frames, dim)``.
-            codes: The frames, ``(frames, num_codebooks)``; the last codebook is not read.
+            codes: ``(frames, num_codebooks)``. The last codebook is not read.
 
         Returns:
-            ``(frames, num_codebooks, codebook_size)``; place k scores codebook k.
+            ``(frames, num_codebooks, codebook_size)``.
         """
         embedded = self.fast_embeddings(codes[:, :-1])
         return self.fast_logits(torch.cat((hidden.unsqueeze(1), embedded), dim=1))
@@ -232,12 +224,12 @@ class DualAR(nn.Module):
         """Run the fast transformer.
 
         Args:
-            x: Place 0 is a hidden state of the slow transformer, place k the fast embedding of
-                code k - 1, ``(frames, places, dim)``.
-            caches: One per layer; the places then follow those in them.
+            x: ``(frames, positions, dim)``. Position 0 is a hidden state of the slow transformer,
+                position k the fast embedding of code k - 1.
+            caches: One per layer. The positions follow those in the caches.
 
         Returns:
-            ``(frames, places, codebook_size)``.
+            ``(frames, positions, codebook_size)``; position k gives the logits of codebook k.
         """
         num_cached = caches[0].num_tokens if caches else 0
         rotary = self.fast_rotary[num_cached : num_cached + x.shape[1]]

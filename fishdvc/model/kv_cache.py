@@ -1,7 +1,4 @@
-"""Keys and values of tokens already seen, for one attention layer.
-
-Knows only tensors and how many tokens it may hold, not what they mean.
-"""
+"""Cache of the keys and values of one attention layer."""
 
 from collections.abc import Sequence
 
@@ -10,92 +7,93 @@ from torch import Tensor
 
 
 class KVCache:
-    """A growing pair of keys and values with room for a known number of tokens.
+    """Keys and values of the tokens so far, with memory for a fixed number of tokens.
 
-    Room is taken at the first append, with the shape, type and device of what is appended, so a
-    cache never disagrees with its model. Attention reads the filled part alone: a step costs what
-    the sequence has, not what the model could take.
+    The first ``append`` allocates the memory, with the shape, type and device of its tensors.
+    Attention reads only the filled part, so the time of a step depends on the tokens so far.
 
-    Sequences of different lengths stand together with their ends aligned; ``num_empty`` says how
-    many places before each hold nothing.
+    Sequences of different lengths in one batch are padded on the left.
+
+    Args:
+        capacity: Largest number of tokens.
     """
 
     def __init__(self, capacity: int) -> None:
-        """Plan a cache.
-
-        Args:
-            capacity: The most tokens it will hold.
-        """
         self.capacity = capacity
         self.num_tokens = 0
-        self.num_empty: Tensor | None = None
-        """Empty places before each sequence, ``(batch,)``; None where there are none."""
-        self._keys: Tensor | None = None
-        self._values: Tensor | None = None
+        self.left_padding: Tensor | None = None
+        """Padding tokens before each sequence, ``(batch,)``; None without padding."""
+        self._memory: Tensor | None = None
+        """Keys and values, ``(2, batch, heads, capacity, head_dim)``."""
 
     @classmethod
     def join(cls, caches: Sequence["KVCache"], num_more: int) -> "KVCache":
-        """Put filled caches of one layer together into one batch, their ends aligned.
+        """Join filled caches of one layer into a batch, padded on the left.
 
         Args:
-            caches: One for each sequence, each with a batch of one and no empty places.
-            num_more: Tokens that will be appended.
+            caches: One for each sequence, each with a batch of one and without padding.
+            num_more: Number of tokens that will be appended.
+
+        Raises:
+            ValueError: A cache is empty.
         """
         longest = max(cache.num_tokens for cache in caches)
         joined = cls(longest + num_more)
-        first = caches[0]
-        assert first._keys is not None, "only filled caches are joined"
-        _, heads, _, head_dim = first._keys.shape
-        joined._keys = first._keys.new_zeros(len(caches), heads, joined.capacity, head_dim)
-        joined._values = torch.zeros_like(joined._keys)
+        first = caches[0]._filled()
+        _, _, heads, _, head_dim = first.shape
+        memory = first.new_zeros(2, len(caches), heads, joined.capacity, head_dim)
         for row, cache in enumerate(caches):
-            assert cache._keys is not None
-            assert cache._values is not None
-            place = slice(longest - cache.num_tokens, longest)
-            joined._keys[row, :, place] = cache._keys[0, :, : cache.num_tokens]
-            joined._values[row, :, place] = cache._values[0, :, : cache.num_tokens]
-        joined.num_tokens = longest
-        num_empty = [longest - cache.num_tokens for cache in caches]
-        if any(num_empty):
-            joined.num_empty = torch.tensor(num_empty, device=first._keys.device)
+            memory[:, row, :, longest - cache.num_tokens : longest] = cache._filled()[:, 0]
+        joined._memory, joined.num_tokens = memory, longest
+        padding = [longest - cache.num_tokens for cache in caches]
+        if any(padding):
+            joined.left_padding = torch.tensor(padding, device=first.device)
         return joined
 
     def keep(self, sequences: Tensor) -> None:
-        """Go on with some of the sequences, by their rows ``(kept,)``."""
-        assert self._keys is not None
-        assert self._values is not None
-        self._keys, self._values = self._keys[sequences], self._values[sequences]
-        if self.num_empty is not None:
-            self.num_empty = self.num_empty[sequences]
+        """Remove all sequences except those with the given row numbers, ``(kept,)``."""
+        if self._memory is not None:
+            self._memory = self._memory[:, sequences]
+        if self.left_padding is not None:
+            self.left_padding = self.left_padding[sequences]
 
     def mask(self) -> Tensor | None:
-        """Where attention may look, ``(batch, 1, 1, num_tokens)``; None: everywhere."""
-        if self.num_empty is None:
+        """Return where tokens are, ``(batch, 1, 1, num_tokens)``; None without padding."""
+        if self.left_padding is None:
             return None
-        places = torch.arange(self.num_tokens, device=self.num_empty.device)
-        return (places >= self.num_empty.unsqueeze(1))[:, None, None]
+        places = torch.arange(self.num_tokens, device=self.left_padding.device)
+        return (places >= self.left_padding.unsqueeze(1))[:, None, None]
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Add tokens and return all keys and values so far.
 
         Args:
             keys: ``(batch, heads, new tokens, head_dim)``.
-            values: Likewise.
+            values: ``(batch, heads, new tokens, head_dim)``.
 
         Returns:
             Views of keys and values, ``(batch, heads, num_tokens, head_dim)``.
+
+        Raises:
+            ValueError: There are more tokens than ``capacity``.
         """
         batch, heads, num_new, head_dim = keys.shape
         end = self.num_tokens + num_new
-        assert end <= self.capacity, "whoever makes a cache knows how many tokens will come"
-        if self._keys is None or self._values is None:
-            self._keys = keys.new_empty(batch, heads, self.capacity, head_dim)
-            self._values = torch.empty_like(self._keys)
-        self._keys[:, :, self.num_tokens : end] = keys
-        self._values[:, :, self.num_tokens : end] = values
+        if end > self.capacity:
+            raise ValueError(f"KV cache overflow: {end} > {self.capacity}")
+        if self._memory is None:
+            self._memory = keys.new_empty(2, batch, heads, self.capacity, head_dim)
+        self._memory[0, :, :, self.num_tokens : end] = keys
+        self._memory[1, :, :, self.num_tokens : end] = values
         self.num_tokens = end
-        return self._keys[:, :, :end], self._values[:, :, :end]
+        all_keys, all_values = self._filled()
+        return all_keys, all_values
 
     def clear(self) -> None:
-        """Forget all tokens and keep the room."""
+        """Remove all tokens and keep the memory."""
         self.num_tokens = 0
+
+    def _filled(self) -> Tensor:
+        if self._memory is None:
+            raise ValueError("KV cache is empty: append tokens first")
+        return self._memory[:, :, :, : self.num_tokens]

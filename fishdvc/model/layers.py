@@ -1,10 +1,7 @@
-"""The parts of a pre-norm transformer: norm, rotary positions, attention, feed-forward, block.
+"""Layers of a pre-norm transformer. Attribute names are those of the checkpoint.
 
-The blocks receive their sizes one by one and know nothing of configs, tokens or codebooks.
-Attribute names are the checkpoint's.
-
-Shapes: batch, tokens, dim as usual; a *packed* tensor holds only the tokens that are not padding,
-``(packed tokens, dim)``, so that everything but attention skips padding.
+Shapes are ``(batch, tokens, dim)``, or ``(unpadded tokens, dim)`` for the tokens of a batch that
+are not padding. All layers except attention can skip padding.
 """
 
 from dataclasses import dataclass
@@ -17,83 +14,79 @@ from fishdvc.model.kv_cache import KVCache
 
 @dataclass(frozen=True)
 class Unpadding:
-    """Where the tokens of a padded batch are, so that padding can be dropped and put back."""
+    """Positions of the tokens of a padded batch, to remove padding and to restore it."""
 
     positions: Tensor
-    """Places of the packed tokens in the flattened batch, ``(packed tokens,)``."""
+    """Indices of the tokens in the flattened batch, ``(unpadded tokens,)``."""
     batch: int
-    """Sequences."""
+    """Number of sequences."""
     tokens: int
     """Tokens per sequence, padding included."""
 
     @classmethod
     def of(cls, padding_mask: Tensor) -> "Unpadding":
-        """Find the tokens that are not padding.
+        """Find the tokens that are not padding. Synchronizes with the GPU.
 
         Args:
             padding_mask: ``(batch, tokens)``, True at padding.
-
-        Returns:
-            The unpadding. On a GPU this waits for the mask.
         """
         batch, tokens = padding_mask.shape
         return cls((~padding_mask).flatten().nonzero().squeeze(1), batch, tokens)
 
     def remove(self, padded: Tensor) -> Tensor:
-        """Drop padding: ``(batch, tokens, dim)`` to ``(packed tokens, dim)``."""
+        """Remove padding: ``(batch, tokens, dim)`` to ``(unpadded tokens, dim)``."""
         return padded.flatten(0, 1).index_select(0, self.positions)
 
-    def restore(self, packed: Tensor) -> Tensor:
-        """Put padding back as zeros: ``(packed tokens, dim)`` to ``(batch, tokens, dim)``."""
-        flat = packed.new_zeros(self.batch * self.tokens, packed.shape[-1])
-        padded = flat.index_copy(0, self.positions, packed)
-        return padded.view(self.batch, self.tokens, packed.shape[-1])
+    def restore(self, unpadded: Tensor) -> Tensor:
+        """Restore padding as zeros: ``(unpadded tokens, dim)`` to ``(batch, tokens, dim)``."""
+        flat = unpadded.new_zeros(self.batch * self.tokens, unpadded.shape[-1])
+        padded = flat.index_copy(0, self.positions, unpadded)
+        return padded.view(self.batch, self.tokens, unpadded.shape[-1])
 
 
 def rotary_table(num_positions: int, head_dim: int, base: float) -> Tensor:
     """Compute cosines and sines of the rotary angles, rounded to bfloat16.
 
-    The reference implementation stores its table in bfloat16 and the published weights were
-    trained with it: an exact table gives other logits.
+    The published weights were trained with a table in bfloat16. An exact table gives other logits.
 
     Args:
-        num_positions: Positions from 0 on.
+        num_positions: Number of positions, from 0.
         head_dim: Values per head, even.
         base: Base of the geometric series of angles.
 
     Returns:
         float32 ``(num_positions, head_dim / 2, 2)``, cosine then sine.
     """
-    # On the CPU whatever the default device: a model planned on "meta" gets its weights from a
-    # checkpoint, but this table from here.
+    # On the CPU, because a model that is built on "meta" gets its weights from a checkpoint, but
+    # no checkpoint holds this table.
     exponents = torch.arange(0, head_dim, 2, device="cpu").float() / head_dim
     angles = torch.outer(torch.arange(num_positions, device="cpu").float(), 1.0 / base**exponents)
     return torch.stack((angles.cos(), angles.sin()), dim=-1).bfloat16().float()
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Turn neighbouring pairs of values by their position's angles, in float32.
+    """Apply rotary position embedding (Su et al., RoFormer, arXiv:2104.09864) in float32.
 
-    Rotary position embedding (Su et al., RoFormer, arXiv:2104.09864) on pairs ``(2i, 2i + 1)``.
+    Rotates the pairs of values ``(2i, 2i + 1)``.
 
     Args:
         x: ``(batch, tokens, heads, head_dim)``.
-        table: Rows of ``rotary_table`` for these tokens, ``(tokens, head_dim / 2, 2)``, or
-            for those of each sequence, ``(batch, tokens, head_dim / 2, 2)``.
+        table: Rows of ``rotary_table`` for the tokens, ``(tokens, head_dim / 2, 2)``, or for the
+            tokens of each sequence, ``(batch, tokens, head_dim / 2, 2)``.
 
     Returns:
-        As ``x``, in its type.
+        The same shape and type as ``x``.
     """
     even, odd = x.float().reshape(*x.shape[:-1], x.shape[-1] // 2, 2).unbind(-1)
     cos, sin = table.float().unsqueeze(-3).unbind(-1)
-    turned = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
-    return turned.flatten(-2).type_as(x)
+    rotated = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
+    return rotated.flatten(-2).type_as(x)
 
 
 class RMSNorm(nn.Module):
     """Root mean square layer normalization (Zhang and Sennrich, arXiv:1910.07467).
 
-    The norm is taken in float32 and rounded to the input's type before the weight is applied.
+    Normalizes in float32 and rounds to the input's type before it multiplies by the weight.
     """
 
     def __init__(self, dim: int, eps: float) -> None:
@@ -110,7 +103,7 @@ class RMSNorm(nn.Module):
 class Attention(nn.Module):
     """Causal grouped-query attention (Ainslie et al., arXiv:2305.13245) with rotary positions.
 
-    ``wqkv`` holds the rows of all queries, then of all keys, then of all values.
+    ``wqkv`` contains the rows of all queries, then of all keys, then of all values.
     """
 
     def __init__(self, dim: int, num_heads: int, num_kv_heads: int, *, qkv_bias: bool) -> None:
@@ -128,19 +121,21 @@ class Attention(nn.Module):
         unpadding: Unpadding | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
-        """Let each token look at itself and all before it.
+        """Let each token attend to itself and all earlier tokens.
 
-        Padding must be on the right, where no token that counts looks: then causality is the
-        whole mask.
+        Padding must be on the right. The causal mask then hides it from all other tokens.
 
         Args:
-            x: ``(batch, tokens, dim)``, or packed ``(packed tokens, dim)``.
-            rotary: Rows of ``rotary_table`` for the tokens, as ``rotate`` takes them.
-            unpadding: How ``x`` is packed.
-            cache: Keys and values of earlier tokens. With any in it, ``x`` must be one token.
+            x: ``(batch, tokens, dim)``, or with ``unpadding`` ``(unpadded tokens, dim)``.
+            rotary: Rows of ``rotary_table`` for the tokens, as in ``rotate``.
+            unpadding: Positions of the tokens of ``x`` in the batch.
+            cache: Keys and values of earlier tokens. If it is not empty, ``x`` must be one token.
 
         Returns:
-            As ``x``.
+            The same shape as ``x``.
+
+        Raises:
+            ValueError: The cache is not empty and ``x`` has several tokens, or the cache overflows.
         """
         qkv = self.wqkv(x)
         if unpadding is not None:
@@ -148,22 +143,25 @@ class Attention(nn.Module):
         num_rotated = self.num_heads + self.num_kv_heads
         qkv = qkv.view(*qkv.shape[:-1], num_rotated + self.num_kv_heads, self.head_dim)
         rotated = rotate(qkv[:, :, :num_rotated], rotary)
-        # Heads go before tokens.
+        # To (batch, heads, tokens, head_dim).
         queries = rotated[:, :, : self.num_heads].transpose(1, 2)
         keys = rotated[:, :, self.num_heads :].transpose(1, 2)
         values = qkv[:, :, num_rotated:].transpose(1, 2)
         if cache is not None:
             keys, values = cache.append(keys, values)
 
-        num_tokens = queries.shape[2]
-        assert num_tokens in (1, keys.shape[2]), "a filled cache takes one token at a time"
+        num_tokens, num_keys = queries.shape[2], keys.shape[2]
         if num_tokens == 1:
-            # The queries that share a key/value head stand side by side as if they were tokens:
-            # nothing is repeated, and the newest token may look at everything.
+            # The queries of a group are passed as tokens, so that keys and values are not repeated.
+            # The last token attends to all others, so no causal mask is needed.
             grouped = queries.reshape(len(x), self.num_kv_heads, -1, self.head_dim)
             mask = None if cache is None else cache.mask()
             mixed = nn.functional.scaled_dot_product_attention(grouped, keys, values, mask)
             mixed = mixed.reshape(queries.shape)
+        elif num_tokens < num_keys:
+            raise ValueError(
+                f"KV cache with {num_keys - num_tokens} tokens: expected 1 new, got {num_tokens}"
+            )
         else:
             mixed = nn.functional.scaled_dot_product_attention(
                 queries, keys, values, is_causal=True, enable_gqa=True
@@ -176,7 +174,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Gated feed-forward, SwiGLU (Shazeer, arXiv:2002.05202): ``w1`` gates ``w3``."""
+    """Gated feed-forward layer, SwiGLU (Shazeer, arXiv:2002.05202). ``w1`` gates ``w3``."""
 
     def __init__(self, dim: int, intermediate_size: int) -> None:
         super().__init__()
@@ -191,7 +189,7 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm block: attention, then feed-forward, each added to its input."""
+    """Attention and feed-forward, each with a norm before it and a residual connection."""
 
     def __init__(
         self,
@@ -213,7 +211,7 @@ class TransformerBlock(nn.Module):
         unpadding: Unpadding | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
-        """Apply the block; arguments and result as in ``Attention.forward``."""
+        """Apply the block. Arguments and result are those of ``Attention.forward``."""
         x = x + self.attention(self.attention_norm(x), rotary, unpadding, cache)
         output: Tensor = x + self.feed_forward(self.ffn_norm(x))
         return output

@@ -1,7 +1,6 @@
-"""Compute in float32 with weights that stay as they are, one module at a time.
+"""Computation in float32 that converts the weights of one module at a time.
 
-A full-size model in float32 takes 2.6 GB; this takes its largest weight, 0.4 GB, beside the file
-mapped into memory. For a few passes only: every pass converts every weight again.
+A full-size model in float32 takes 2.6 GB of memory. One module takes at most 0.4 GB.
 """
 
 from collections.abc import Iterator
@@ -13,26 +12,26 @@ from torch import nn
 
 @contextmanager
 def float32_by_module(model: nn.Module) -> Iterator[None]:
-    """Let each module compute with its own parameters in float32, as long as the context lasts.
+    """Compute in float32 within the context. Every forward pass converts every weight again.
 
     Args:
-        model: Of any floating type; frozen.
+        model: A frozen model of any floating-point type, with or without adapters of PEFT.
     """
-    kept: dict[nn.Module, dict[str, nn.Parameter]] = {}
+    originals: dict[nn.Module, dict[str, nn.Parameter]] = {}
 
-    def widen(module: nn.Module, _inputs: Any) -> None:
-        kept[module] = dict(module.named_parameters(recurse=False))
-        for name, parameter in kept[module].items():
+    def convert(module: nn.Module, _inputs: Any) -> None:
+        originals[module] = dict(module.named_parameters(recurse=False))
+        for name, parameter in originals[module].items():
             setattr(module, name, nn.Parameter(parameter.detach().float(), requires_grad=False))
 
     def restore(module: nn.Module, _inputs: Any, _output: Any) -> None:
-        for name, parameter in kept.pop(module).items():
+        for name, parameter in originals.pop(module).items():
             setattr(module, name, parameter)
 
     handles = []
     for module in model.modules():
         if next(module.parameters(recurse=False), None) is not None:
-            handles.append(module.register_forward_pre_hook(widen))
+            handles.append(module.register_forward_pre_hook(convert))
             handles.append(module.register_forward_hook(restore))
     try:
         yield

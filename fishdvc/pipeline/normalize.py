@@ -1,7 +1,4 @@
-"""Stage ``normalize``: bring every clip to one loudness, as mono FLAC, its transcript beside it.
-
-Starts without torch.
-"""
+"""Stage ``normalize``: write each clip as mono FLAC at one loudness, and its transcript."""
 
 import functools
 import time
@@ -32,7 +29,7 @@ from fishdvc.validation import Checked
 
 AT_TARGET = "at the target loudness"
 LIMITED_BY_PEAK = "limited by the peak ceiling"
-"""Comments in the FLAC: so a clip out of the cache tells as much as one just made."""
+"""Comments in the FLAC files, so that ``limited_by_peak`` is known for cache hits."""
 
 
 class NormalizeParams(Checked):
@@ -48,15 +45,8 @@ class NormalizeParams(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NormalizedClip:
-    """What became of one clip.
-
-    Attributes:
-        duration_s: Its length; 0 where it could not be used.
-        limited_by_peak: Whether the peak ceiling kept it under the target loudness.
-        from_cache: Whether it had been made before.
-        problems: What is wrong with its audio and its transcript, one line each.
-    """
+class _Result:
+    """Result of one clip, or its problems: up to one of the transcript and one of the audio."""
 
     duration_s: float = 0.0
     limited_by_peak: bool = False
@@ -73,62 +63,59 @@ def normalize(
     skipped: Path,
     metrics: Path,
 ) -> str:
-    """Write the normalized copy of a dataset: the same tree, FLAC and UTF-8 transcripts.
+    """Write FLAC files and UTF-8 transcripts to the same folder tree as the dataset.
 
     Args:
-        dataset: Where the clips are and what to do about bad ones.
-        params: Loudness, ceiling and silence threshold.
+        dataset: Folder of the dataset, and what to do with bad clips.
+        params: Loudness, peak ceiling and silence threshold.
         workers: Number of processes. 0: one per core.
-        normalized: Folder to write; replaced only if the stage succeeds.
+        normalized: Folder to write. Replaced only if the stage succeeds.
         skipped: File to list skipped clips in.
         metrics: File to write counts and hours of audio to.
 
     Returns:
-        One line for people.
+        Summary of the stage in one line.
 
     Raises:
-        DatasetError: There is no usable clip, or there are bad ones and they may not be skipped;
-            all of them are in the message.
+        DatasetError: Clips are bad and ``on_bad_clip`` is ``fail``, or no clip is usable. The
+            message lists bad clips.
     """
     start_s = time.monotonic()
     corpus = find_clips(Path(dataset.path), dataset.text_extension)
-    work = functools.partial(
-        normalize_clip,
-        params=params,
-        text_extension=dataset.text_extension,
-        cache=project_cache("normalize"),
-        code=code_hash([Path(__file__), Path(waveform.__file__), Path(loudness.__file__)]),
-    )
     with atomic_folder(normalized) as folder:
-        write = functools.partial(work, folder=folder)
-        results = list(map_files(write, corpus.clips, workers=workers, label="normalize"))
-        problems = [*corpus.problems, *(line for result in results for line in result.problems)]
+        work = functools.partial(
+            _normalize_clip,
+            folder=folder,
+            params=params,
+            text_extension=dataset.text_extension,
+            cache=project_cache("normalize"),
+            code=code_hash([Path(__file__), Path(waveform.__file__), Path(loudness.__file__)]),
+        )
+        results = list(map_files(work, corpus.clips, workers=workers, label="normalize"))
         good = [result for result in results if not result.problems]
-        num_skipped = len(results) - len(good) + len(corpus.problems)
         fail_or_report(
             "normalize",
-            problems,
+            [*corpus.problems, *(line for result in results for line in result.problems)],
             num_good=len(good),
             on_bad_clip=dataset.on_bad_clip,
             report=skipped,
         )
-    hours = sum(result.duration_s for result in good) / 3600
+    durations_s = [result.duration_s for result in good]
+    hours = sum(durations_s) / 3600
     pairs = zip(corpus.clips, results, strict=True)
     num_speakers = len({clip.speaker for clip, result in pairs if not result.problems})
-    durations_s = [result.duration_s for result in good]
-    num_limited = sum(result.limited_by_peak for result in good)
-    num_unchanged = sum(result.from_cache for result in good)
+    num_skipped = len(corpus.problems) + len(results) - len(good)
     write_metrics(metrics, {"num_clips": len(good), "hours": round(hours, 4)})
     return (
         f"normalize: {len(good)} clips of {num_speakers} speakers, {hours:.2f} h of audio, "
         f"{min(durations_s):.1f} to {max(durations_s):.1f} s a clip, "
-        f"{num_limited} under the target loudness for their peaks, "
-        f"{num_skipped} skipped, {num_unchanged} unchanged, "
+        f"{sum(result.limited_by_peak for result in good)} under the target loudness for their "
+        f"peaks, {num_skipped} skipped, {sum(result.from_cache for result in good)} unchanged, "
         f"{time.monotonic() - start_s:.1f} s"
     )
 
 
-def normalize_clip(
+def _normalize_clip(
     clip: Clip,
     *,
     folder: Path,
@@ -136,8 +123,8 @@ def normalize_clip(
     text_extension: str,
     cache: FileCache,
     code: str,
-) -> NormalizedClip:
-    """Write one clip and its transcript below a folder, or say what is wrong with either."""
+) -> _Result:
+    """Write one clip and its transcript below ``folder``. If either is bad, write neither."""
     audio = folder / f"{clip.name}.flac"
     audio.parent.mkdir(parents=True, exist_ok=True)
     problems = []
@@ -145,59 +132,42 @@ def normalize_clip(
         text = read_transcript(clip.transcript)
     except DatasetError as error:
         problems.append(str(error))
-    key = combined_key(
-        content_hash(clip.audio),
-        params.target_loudness_lufs,
-        params.peak_ceiling_dbfs,
-        params.silence_threshold_dbfs,
-        code,
-    )
+    key = combined_key(content_hash(clip.audio), params, code)
     from_cache = cache.fetch(key, audio)
     if not from_cache:
         try:
-            _write_normalized(clip.audio, audio, params)
+            normalized, limited_by_peak = read_normalized(clip.audio, params)
+            comment = LIMITED_BY_PEAK if limited_by_peak else AT_TARGET
+            write_flac(audio, normalized, comment=comment)
             cache.store(key, audio)
         except AudioError as error:
             problems.append(str(error))
     if problems:
-        # A skipped clip leaves nothing behind.
         audio.unlink(missing_ok=True)
-        return NormalizedClip(problems=tuple(problems))
-    (folder / f"{clip.name}{text_extension}").write_text(text, encoding="utf-8")
+        return _Result(problems=tuple(problems))
+    audio.with_name(f"{audio.stem}{text_extension}").write_text(text, encoding="utf-8")
     with soundfile.SoundFile(audio) as file:
-        return NormalizedClip(
+        return _Result(
             duration_s=file.frames / file.samplerate,
             limited_by_peak=file.comment == LIMITED_BY_PEAK,
             from_cache=from_cache,
         )
 
 
-def _write_normalized(source: Path, destination: Path, params: NormalizeParams) -> None:
-    normalized, limited_by_peak = read_normalized(source, params)
-    write_flac(destination, normalized, comment=LIMITED_BY_PEAK if limited_by_peak else AT_TARGET)
-
-
 def read_normalized(source: Path, params: NormalizeParams) -> tuple[Waveform, bool]:
-    """Read a clip and bring it to the target loudness.
+    """Read a clip and amplify it to the target loudness.
 
     Returns:
-        The clip, and whether the peak ceiling kept it under the target loudness.
+        The clip, and whether the peak ceiling keeps it below the target loudness.
 
     Raises:
-        AudioError: It cannot be read, or is silence.
+        AudioError: The file cannot be read or contains silence.
     """
     recorded = read_waveform(source)
     try:
-        change = loudness_gain(
-            recorded.samples,
-            recorded.sample_rate_hz,
-            target_loudness_lufs=params.target_loudness_lufs,
-            peak_ceiling_dbfs=params.peak_ceiling_dbfs,
-            silence_threshold_dbfs=params.silence_threshold_dbfs,
-        )
+        change = loudness_gain(recorded.samples, recorded.sample_rate_hz, **params.model_dump())
     except AudioError as error:
         raise AudioError(f"{source}: {error}") from error
-    normalized = Waveform(
-        samples=recorded.samples * np.float32(change.gain), sample_rate_hz=recorded.sample_rate_hz
-    )
+    samples = recorded.samples * np.float32(change.gain)
+    normalized = Waveform(samples=samples, sample_rate_hz=recorded.sample_rate_hz)
     return normalized, change.limited_by_peak

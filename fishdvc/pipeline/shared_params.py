@@ -1,6 +1,7 @@
 """Sections of params.yaml that several stages read, and the rule for external files."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import Field
@@ -10,8 +11,9 @@ from fishdvc.errors import ParamsError
 from fishdvc.validation import Checked
 
 EXTERNAL = Path("data/external")
-"""Folder of all files that a user's parameters name. DVC tracks ``EXTERNAL/<stage>`` as a
-dependency of the stage, so that a replaced file reruns it."""
+"""Folder of external files that parameters refer to.
+
+``EXTERNAL/<stage>`` is a DVC dependency of the stage, so the stage reruns when a file changes."""
 
 
 class DatasetParams(Checked):
@@ -24,6 +26,14 @@ class DatasetParams(Checked):
     on_bad_clip: OnBadClip = Field(
         description="What to do with clips that cannot be used: fail or skip."
     )
+
+    def inconsistencies(self) -> Iterator[str]:
+        """Yield a problem if the suffix of transcripts has no dot."""
+        if not self.text_extension.startswith("."):
+            yield (
+                f"text_extension: must begin with a dot, got {self.text_extension!r}; "
+                f"did you mean '.{self.text_extension}'?"
+            )
 
 
 class BaseParams(Checked):
@@ -44,23 +54,24 @@ class BaseParams(Checked):
 
 
 def external_path(value: str, *, stage: str, param: str) -> Path:
-    """Return the path that a parameter names, after a check that DVC tracks it.
+    """Return the path in a parameter, after checking that DVC tracks it.
 
     Args:
         value: The parameter's value.
         stage: Stage that reads the file.
-        param: Name of the parameter, for the message.
+        param: Name of the parameter, for the error message.
 
     Raises:
-        ParamsError: The path is outside of ``EXTERNAL/<stage>`` or does not exist.
+        ParamsError: The path is outside ``EXTERNAL/<stage>`` or does not exist.
     """
     folder, path = EXTERNAL / stage, Path(value)
-    # Lexical, because a link in the folder may point anywhere.
+    # Symbolic links are not resolved: a link in the folder may point anywhere.
     if not Path(os.path.abspath(path)).is_relative_to(folder.absolute()):  # noqa: PTH100
-        inside = folder / path.name
+        # A base is large, and DVC follows links to files. An adapter in data/lora must be copied.
+        copy = f"cp -rs {path.absolute()}" if stage == "fetch_base" else f"cp -r {value}"
         raise ParamsError(
             f"{param}: {value} is not in {folder}, where DVC tracks it; copy it: "
-            f"cp -r {value} {folder}/, then set {param}: {inside}"
+            f"{copy} {folder}/, then set {param}: {folder / path.name}"
         )
     if not path.exists():
         raise ParamsError(f"{param}: {value}: no such file or folder")

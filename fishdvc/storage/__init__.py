@@ -1,1 +1,1 @@
-"""Atomic writes, and a cache of single files."""
+"""Atomic writes, a cache of files and hashes of source code."""

@@ -1,4 +1,4 @@
-"""Write what a stage makes so that nothing is ever half-written. Starts without torch."""
+"""Atomic writes: a reader sees the old content or the complete new content."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of ``folder`` only if the block succeeds."""
+    """Yield an empty folder that replaces ``folder`` if the block succeeds."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -26,7 +26,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write to that takes the place of ``path`` only if the block succeeds."""
+    """Yield the path of a temporary file that replaces ``path`` if the block succeeds."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
@@ -37,12 +37,12 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all, making its folder if need be."""
+    """Write a text file atomically. Create its folder if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_metrics(path: Path, metrics: Mapping[str, float | int | str]) -> None:
-    """Write figures as JSON, in the order given, for ``dvc metrics`` and ``dvc exp show``."""
+    """Write metrics as JSON for ``dvc metrics`` and ``dvc exp show``. Keep their order."""
     write_text(path, json.dumps(metrics, indent=2) + "\n")

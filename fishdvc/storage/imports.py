@@ -1,19 +1,20 @@
-"""Find the source files that a module imports, to hash them or to compare them with dvc.yaml."""
+"""Find the source files that a module imports directly or indirectly."""
 
 import ast
 from pathlib import Path
 
 TOP = Path(__file__).parents[2]
-"""Folder of the packages."""
+"""Folder that contains the packages."""
 
 
 def imported_files(file: Path) -> list[Path]:
-    """Return a file and all files of the project that importing it may run, sorted.
+    """Return a file and all project files that it imports, directly or indirectly, sorted.
 
-    Imports within functions count. Packages' ``__init__.py`` are included.
+    The result includes imports inside functions and the ``__init__.py`` of packages. Relative
+    imports are not supported.
 
     Args:
-        file: A Python file below ``TOP``. Its own imports must be absolute.
+        file: A Python file below ``TOP``.
     """
     found, waiting = {file}, [file]
     while waiting:

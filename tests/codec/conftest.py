@@ -1,4 +1,4 @@
-"""A small codec with the reference implementation's numbers, shared by the codec's tests."""
+"""Small codecs, and tensors computed by the reference implementation."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def codec(assets: Path) -> Codec:
 @pytest.fixture(scope="session")
 def tiny_config() -> CodecConfig:
     """16 kHz, three levels per coordinate, a single downsampling, one branch in the head."""
-    return CodecConfig.from_dict(
+    return CodecConfig.model_validate(
         {
             "spec_transform": {
                 "sample_rate": 16000,

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fishdvc.codec.backbone import ConvNeXtEncoder, PointwiseConv
+from fishdvc.codec.backbone import ConvNeXtEncoder
 from fishdvc.codec.codec import Codec
 
 
@@ -19,14 +19,6 @@ def test_features_do_not_depend_on_later_mel_frames(
     torch.testing.assert_close(
         codec.backbone(mel[..., :20]), codec.backbone(mel)[..., :20], atol=1e-5, rtol=0
     )
-
-
-def test_a_pointwise_convolution_equals_a_convolution() -> None:
-    torch.manual_seed(0)
-    pointwise = PointwiseConv(3, 5)
-    x = torch.randn(2, 3, 7)
-    expected = torch.nn.functional.conv1d(x, pointwise.weight, pointwise.bias)
-    torch.testing.assert_close(pointwise(x), expected)
 
 
 def test_drop_path_rates_rise_from_zero_to_the_last_block() -> None:

@@ -22,12 +22,12 @@ def load(weights: object, tmp_path: Path, assets: Path, **options: Any) -> Codec
     return load_codec(tmp_path / "codec.pth", assets / "codec" / "config.json", **options)
 
 
-def respelled(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    spelling = {
+def former_weight_norm(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    suffixes = {
         "parametrizations.weight.original0": "weight_g",
         "parametrizations.weight.original1": "weight_v",
     }
-    for new, old in spelling.items():
+    for new, old in suffixes.items():
         weights = {key.replace(new, old): value for key, value in weights.items()}
     return weights
 
@@ -37,15 +37,11 @@ def wrapped(weights: dict[str, Tensor]) -> dict[str, object]:
     return {"state_dict": {**network, "discriminator.generator.x": torch.zeros(1)}, "epoch": 3}
 
 
-@pytest.mark.parametrize("spell", [wrapped, respelled, merge_weight_norm, dict])
-def test_every_spelling_loads_as_the_same_codec(
-    codec: Codec,
-    weights: dict[str, Tensor],
-    tmp_path: Path,
-    assets: Path,
-    spell: Any,
+@pytest.mark.parametrize("convert", [wrapped, former_weight_norm, merge_weight_norm, dict])
+def test_every_format_loads_as_the_same_codec(
+    codec: Codec, weights: dict[str, Tensor], tmp_path: Path, assets: Path, convert: Any
 ) -> None:
-    loaded = load(spell(weights), tmp_path, assets).state_dict()
+    loaded = load(convert(weights), tmp_path, assets).state_dict()
     assert loaded.keys() == codec.state_dict().keys()
     assert not any("parametrizations" in key for key in loaded)
     for key, value in codec.state_dict().items():
@@ -65,7 +61,7 @@ def test_weight_norm_is_per_first_dimension() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_weights_are_float32_whatever_the_file_holds(
+def test_weights_of_any_type_are_loaded_as_float32(
     weights: dict[str, Tensor], tmp_path: Path, assets: Path, dtype: torch.dtype
 ) -> None:
     loaded = load({k: v.to(dtype) for k, v in weights.items()}, tmp_path, assets)
@@ -85,7 +81,7 @@ def test_an_encoder_loads_from_a_file_without_decoder(
         load(encoder_only, tmp_path, assets)
 
 
-def test_every_key_that_does_not_fit_is_listed(
+def test_all_keys_that_do_not_fit_are_listed(
     weights: dict[str, Tensor], tmp_path: Path, assets: Path
 ) -> None:
     changed = dict(weights)
@@ -97,47 +93,55 @@ def test_every_key_that_does_not_fit_is_listed(
     with pytest.raises(CheckpointError) as caught:
         load(changed, tmp_path, assets)
     for problem in (
-        "codec.pth: not the weights of this codec",
+        "codec.pth: the weights do not fit the codec",
         "backbone.norm.bias: missing",
         "backbone.extra: unexpected",
-        "backbone.norm.weight: shape (64,) needed, got (3,)",
+        "backbone.norm.weight: expected shape (64,), got (3,)",
         f"{name}: unexpected",
     ):
         assert problem in str(caught.value)
 
 
 def test_the_published_config_is_the_default(assets: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"shape \(128, 160, 7\) needed, got \(16, 160, 7\)"):
+    with pytest.raises(
+        CheckpointError, match=r"expected shape \(128, 160, 7\), got \(16, 160, 7\)"
+    ):
         load_codec(assets / "codec" / "generator.pth", decoder=False)
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"PK\x03\x04 truncated"]
+    "content", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"PK\x03\x04 bad", None]
 )
-def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
+def test_the_error_names_a_damaged_file(
+    tmp_path: Path, assets: Path, content: bytes | None
+) -> None:
     path = tmp_path / "codec.pth"
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"codec\.pth: a whole PyTorch file"):
+    truncated = (assets / "codec" / "generator.pth").read_bytes()[:-1000]
+    path.write_bytes(truncated if content is None else content)
+    with pytest.raises(CheckpointError, match=r"codec\.pth: expected a PyTorch file"):
         load_codec(path)
 
 
-def test_a_truncated_file_is_named(tmp_path: Path, assets: Path) -> None:
-    path = tmp_path / "codec.pth"
-    path.write_bytes((assets / "codec" / "generator.pth").read_bytes()[:-1000])
-    with pytest.raises(CheckpointError, match=r"codec\.pth: a whole PyTorch file"):
-        load_codec(path)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"none\.pth: no such file"):
         load_codec(tmp_path / "none.pth")
 
 
 @pytest.mark.parametrize(
-    "content", [[1], {}, torch.zeros(1), {"a": 3}, {"a": torch.zeros(1, dtype=torch.int64)}]
+    ("content", "got"),
+    [
+        ([1], "got list"),
+        ({}, "got dict"),
+        (torch.zeros(1), "got Tensor"),
+        ({"a": 3}, "a: expected a floating point tensor, got <class 'int'>"),
+        ({"a": torch.zeros(1, dtype=torch.int64)}, "a: .* got torch.int64"),
+        ({1: torch.zeros(1)}, "1: unexpected"),
+    ],
 )
-def test_a_file_of_something_else_is_named(tmp_path: Path, assets: Path, content: object) -> None:
-    with pytest.raises(CheckpointError, match=r"codec\.pth"):
+def test_the_error_names_a_file_of_other_objects(
+    tmp_path: Path, assets: Path, content: object, got: str
+) -> None:
+    with pytest.raises(CheckpointError, match=rf"(?s)codec\.pth: .*{got}"):
         load(content, tmp_path, assets)
 
 

@@ -33,7 +33,7 @@ def test_codes_and_audio_equal_the_reference(
 
 
 @pytest.mark.parametrize("filler", [0.0, 0.7, float("nan")])
-def test_a_batch_is_encoded_as_its_clips_alone(
+def test_a_clip_in_a_batch_gets_the_codes_that_it_gets_alone(
     codec: Codec, golden: dict[str, Tensor], filler: float
 ) -> None:
     clips = [golden[f"audio.{i}"] for i in range(3)]
@@ -44,7 +44,7 @@ def test_a_batch_is_encoded_as_its_clips_alone(
         assert not codes[i, :, frames:].any()
 
 
-def test_a_clip_keeps_its_codes_beside_a_longer_mate(
+def test_a_longer_clip_in_the_batch_does_not_change_codes(
     codec: Codec, golden: dict[str, Tensor]
 ) -> None:
     length = int(golden["mate.num_samples"][0])
@@ -52,7 +52,7 @@ def test_a_clip_keeps_its_codes_beside_a_longer_mate(
     assert torch.equal(codes[0, :, : num_frames[0]], golden["mate.codes_alone"].long())
 
 
-def test_a_batch_is_decoded_as_the_reference_does(codec: Codec, golden: dict[str, Tensor]) -> None:
+def test_a_decoded_batch_equals_the_reference(codec: Codec, golden: dict[str, Tensor]) -> None:
     audio, num_samples = codec.decode(golden["batch.codes"], golden["batch.code_lengths"])
     assert torch.equal(num_samples, golden["batch.audio_lengths"])
     torch.testing.assert_close(audio, golden["batch.decoded"], atol=1e-5, rtol=0)
@@ -60,7 +60,7 @@ def test_a_batch_is_decoded_as_the_reference_does(codec: Codec, golden: dict[str
         assert not samples[length:].any()
 
 
-def test_decoding_does_not_read_past_the_frames(codec: Codec, golden: dict[str, Tensor]) -> None:
+def test_decoding_ignores_padding(codec: Codec, golden: dict[str, Tensor]) -> None:
     codes = golden["codes.0"].long()[None].clone()
     expected, _ = codec.decode(codes[..., :3], torch.tensor([3]))
     codes[..., 3:] = -1
@@ -69,7 +69,7 @@ def test_decoding_does_not_read_past_the_frames(codec: Codec, golden: dict[str, 
 
 
 @pytest.mark.parametrize(("extra", "frames"), [(0, 2), (-1, 1), (767, 2), (768, 3)])
-def test_frames_are_floored(tiny_config: CodecConfig, extra: int, frames: int) -> None:
+def test_a_partial_frame_is_dropped(tiny_config: CodecConfig, extra: int, frames: int) -> None:
     codec = Codec(tiny_config).eval()
     num_samples = 2 * tiny_config.frame_length_samples + extra
     codes, num_frames = codec.encode(torch.randn(1, num_samples), torch.tensor([num_samples]))
@@ -80,16 +80,16 @@ def test_frames_are_floored(tiny_config: CodecConfig, extra: int, frames: int) -
     assert lengths.tolist() == [frames * 768]
 
 
-def test_clips_that_cannot_be_encoded_are_all_named(codec: Codec) -> None:
+def test_all_clips_that_cannot_be_encoded_are_listed(codec: Codec) -> None:
     assert codec.min_num_samples == 2048
     audio = torch.zeros(4, 4096)
     audio[2, 100] = float("inf")
     with pytest.raises(AudioError) as caught:
         codec.encode(audio, torch.tensor([2047, 2048, 4096, 4097]))
     message = str(caught.value)
-    assert "item 0: at least 2048 and at most 4096 samples needed at 44100 Hz, got 2047" in message
+    assert "item 0: expected 2048 to 4096 samples at 44100 Hz, got 2047" in message
     assert "item 1" not in message
-    assert "item 2: finite samples needed" in message
+    assert "item 2: expected finite samples" in message
     assert "item 3" in message
 
 
@@ -102,25 +102,25 @@ def test_clips_that_cannot_be_encoded_are_all_named(codec: Codec) -> None:
         (torch.zeros(1, 4096, dtype=torch.int16), torch.tensor([4096])),
     ],
 )
-def test_audio_of_another_shape_or_type_is_refused(
+def test_audio_of_another_shape_or_type_is_rejected(
     codec: Codec, audio: Tensor, num_samples: Tensor
 ) -> None:
-    with pytest.raises(AudioError, match="needed, got"):
+    with pytest.raises(AudioError, match=r"expected .* got"):
         codec.encode(audio, num_samples)
 
 
 @pytest.mark.parametrize(
     ("codes", "num_frames", "problem"),
     [
-        (torch.full((1, 8, 2), 1000), [2], "item 0: codes from 0 to 999 needed, got 1000"),
+        (torch.full((1, 8, 2), 1000), [2], "item 0: expected codes from 0 to 999, got 1000"),
         (torch.full((1, 8, 2), -1), [1], r"got -1 \(8 such codes\)"),
-        (torch.zeros(1, 8, 2, dtype=torch.int64), [3], "item 0: 0 to 2 frames needed, got 3"),
+        (torch.zeros(1, 8, 2, dtype=torch.int64), [3], "item 0: expected 0 to 2 frames, got 3"),
         (torch.zeros(1, 7, 2, dtype=torch.int64), [2], r"\(batch, 8, frames\)"),
         (torch.zeros(8, 2, dtype=torch.int64), [2], r"\(batch, 8, frames\)"),
-        (torch.zeros(1, 8, 2), [2], "integers needed"),
+        (torch.zeros(1, 8, 2), [2], "expected integers"),
     ],
 )
-def test_codes_of_another_codec_are_refused(
+def test_codes_of_another_codec_are_rejected(
     codec: Codec, codes: Tensor, num_frames: list[int], problem: str
 ) -> None:
     with pytest.raises(DatasetError, match=problem):

@@ -8,86 +8,92 @@ from fishdvc.codec.config import CodecConfig
 from fishdvc.errors import CheckpointError
 
 
-def test_a_config_survives_json(assets: Path) -> None:
+def read(values: object, folder: Path) -> CodecConfig:
+    (folder / "codec.json").write_text(json.dumps(values))
+    return CodecConfig.read(folder / "codec.json")
+
+
+def test_a_written_config_is_read_back_the_same(assets: Path, tmp_path: Path) -> None:
     path = assets / "codec" / "config.json"
     config = CodecConfig.read(path)
-    written = json.loads(json.dumps(config.to_dict()))
-    assert written == json.loads(path.read_text())
-    assert CodecConfig.from_dict(written) == config
-
-
-def test_derived_numbers_of_the_published_codec() -> None:
-    config = CodecConfig.firefly()
-    assert config.sample_rate_hz == 44100
-    assert config.hop_length == 512
-    assert config.mel_frames_per_frame == 4
-    assert config.frame_length_samples == 2048
-    assert config.num_codebooks == 8
-    assert config.codebook_size == 1000
+    assert json.loads(json.dumps(config.model_dump())) == json.loads(path.read_text())
+    assert read(config.model_dump(), tmp_path) == config
 
 
 def test_derived_numbers_follow_the_config(tiny_config: CodecConfig) -> None:
-    assert tiny_config.frame_length_samples == 256 * 3
-    assert tiny_config.num_codebooks == 3
-    assert tiny_config.codebook_size == 12
+    firefly = CodecConfig.firefly()
+    assert firefly.sample_rate_hz == 44100
+    assert firefly.hop_length == 512
+    assert firefly.mel_frames_per_frame == 4
+    assert [firefly.frame_length_samples, tiny_config.frame_length_samples] == [2048, 256 * 3]
+    assert [firefly.num_codebooks, tiny_config.num_codebooks] == [8, 3]
+    assert [firefly.codebook_size, tiny_config.codebook_size] == [1000, 12]
 
 
-def test_every_problem_is_reported_at_once() -> None:
-    values = CodecConfig.firefly().to_dict()
+def test_every_problem_of_a_file_is_reported_at_once(tmp_path: Path) -> None:
+    values = CodecConfig.firefly().model_dump()
     values["extra"] = 1
     values["spec_transform"]["win_length"] = 1024
     values["backbone"]["dims"] = [128, 0, "384", True]
     values["backbone"]["drop_path_rate"] = "0.2"
+    values["backbone"]["kernelsize"] = 7
     values["head"]["upsample_rates"] = 8
+    values["head"]["resblock_dilation_sizes"] = [[1], [1, 0], [1]]
     del values["quantizer"]["levels"]
     with pytest.raises(CheckpointError) as caught:
-        CodecConfig.from_dict(values, where="codec.json")
-    for problem in (
-        "codec.json: not a usable codec",
-        "(8 problems)",
-        "extra: unknown key",
-        "spec_transform.win_length: n_fft (2048) needed, got 1024",
-        "backbone.dims[1]: a whole number of at least 1 needed, got 0",
-        "backbone.dims[2]: a whole number of at least 1 needed, got '384'",
-        "backbone.dims[3]: a whole number of at least 1 needed, got True",
-        "backbone.drop_path_rate: a number needed, got '0.2'",
-        "head.upsample_rates: a list needed, got 8",
-        "quantizer.levels: missing",
-    ):
-        assert problem in str(caught.value)
+        read(values, tmp_path)
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path}/codec.json: correct these values (10 problems):",
+        "  spec_transform.win_length: must be n_fft (2048), got 1024",
+        "  backbone.dims[1]: must be greater than or equal to 1, got 0",
+        "  backbone.dims[2]: must be an integer, got '384'",
+        "  backbone.dims[3]: must be an integer, got True",
+        "  backbone.drop_path_rate: must be a number, got '0.2'",
+        "  backbone.kernelsize: unknown; did you mean 'kernel_size'?",
+        "  head.upsample_rates: must be a list, got 8",
+        "  head.resblock_dilation_sizes[1][1]: must be greater than or equal to 1, got 0",
+        "  quantizer.levels: missing",
+        "  extra: unknown",
+    ]
 
 
 @pytest.mark.parametrize(
     ("section", "change", "problem"),
     [
-        ("spec_transform", {"hop_length": 4096}, "spec_transform.hop_length: at most win_length"),
-        ("backbone", {"depths": [3, 3]}, "backbone.depths, dims: one of each per stage"),
-        ("backbone", {"drop_path_rate": 1}, "backbone.drop_path_rate: 0 <= rate < 1"),
-        ("backbone", {"input_channels": 80}, "backbone.input_channels must be"),
-        ("head", {"upsample_rates": [8, 8, 2, 2, 4]}, "head.upsample_rates: a product"),
-        ("head", {"upsample_kernel_sizes": [16, 16, 4, 4, 1]}, "head.upsample_kernel_sizes"),
-        ("head", {"resblock_kernel_sizes": [3]}, "head.resblock_kernel_sizes"),
-        ("head", {"upsample_initial_channel": 48}, "divisible by 32 needed"),
-        ("head", {"num_mels": 160}, "head.num_mels must be quantizer.input_dim: 512 needed"),
-        ("quantizer", {"n_groups": 7}, "quantizer.n_groups: a divisor of input_dim (512)"),
-        ("quantizer", {"n_codebooks": 2}, "quantizer.n_codebooks: 1 per group"),
-        ("quantizer", {"levels": [8, 1]}, "quantizer.levels: each at least 2"),
+        ("spec_transform", {"hop_length": 4096}, "spec_transform.hop_length: must be at most"),
+        ("backbone", {"depths": [3, 3]}, "backbone.depths, dims: must have one item per stage"),
+        ("backbone", {"dims": [], "depths": []}, "backbone.depths, dims: must have one item"),
+        ("backbone", {"drop_path_rate": 1}, "backbone.drop_path_rate: must be less than 1, got 1"),
+        ("backbone", {"input_channels": 80}, "backbone.input_channels: must be n_mels (160)"),
+        ("head", {"upsample_rates": [8, 8, 2, 2, 4]}, "head.upsample_rates: their product must"),
+        ("head", {"upsample_kernel_sizes": [16, 16, 4, 4, 1]}, "head.upsample_kernel_sizes: must"),
+        ("head", {"upsample_kernel_sizes": [16, 16, 4, 4]}, "head.upsample_kernel_sizes: must"),
+        ("head", {"resblock_kernel_sizes": [3]}, "head.resblock_kernel_sizes, resblock_dilation"),
+        ("head", {"upsample_initial_channel": 48}, "must be divisible by 32"),
+        ("head", {"num_mels": 160}, "head.num_mels: must be quantizer.input_dim (512), got 160"),
+        ("quantizer", {"n_groups": 7}, "quantizer.n_groups: must divide input_dim (512), got 7"),
+        ("quantizer", {"n_codebooks": 2}, "quantizer.n_codebooks: must be 1, got 2"),
+        ("quantizer", {"levels": [8, 1]}, "quantizer.levels[1]: must be greater than or equal"),
+        ("quantizer", {"levels": []}, "quantizer.levels: must have at least one item"),
     ],
 )
-def test_values_that_do_not_go_together_are_refused(
-    section: str, change: dict[str, Any], problem: str
+def test_inconsistent_values_are_rejected(
+    section: str, change: dict[str, Any], problem: str, tmp_path: Path
 ) -> None:
-    values = CodecConfig.firefly().to_dict()
+    values = CodecConfig.firefly().model_dump()
     values[section].update(change)
     with pytest.raises(CheckpointError) as caught:
-        CodecConfig.from_dict(values)
+        read(values, tmp_path)
     assert problem in str(caught.value)
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]", "3"])
-def test_a_file_that_holds_no_config_is_named(tmp_path: Path, text: str | None) -> None:
+NESTED = b"[" * 100_000
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"[]", b"3", b'{"head": "\xff"}', NESTED])
+def test_the_error_names_a_file_without_a_config(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "config.json"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(CheckpointError, match=r"config\.json"):
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"config\.json: "):
         CodecConfig.read(path)

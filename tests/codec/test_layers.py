@@ -2,46 +2,27 @@ import pytest
 import torch
 from torch import nn
 
-from fishdvc.codec.layers import (
-    CausalConv1d,
-    CausalConvTranspose1d,
-    CausalDepthwiseConv,
-    ConvNeXtBlock,
+from fishdvc.codec.layers import CausalConv1d, CausalConvTranspose1d, ConvNeXtBlock
+
+
+@pytest.mark.parametrize(
+    ("layer", "x", "expected"),
+    [
+        (CausalConv1d(1, 1, 3), [1, 10, 100, 1000], [3, 32, 321, 3210]),
+        # The last frame is padded with a zero on the right.
+        (CausalConv1d(1, 1, 2, stride=2), [1, 10, 100], [21, 100]),
+        # The last two samples are cut.
+        (CausalConvTranspose1d(1, 1, 4, stride=2), [1, 10], [1, 2, 13, 24]),
+    ],
 )
-
-
-def test_a_causal_convolution_sums_the_past() -> None:
-    conv = CausalConv1d(1, 1, 3)
-    nn.init.ones_(conv.conv.weight)
-    nn.init.zeros_(conv.conv.bias)
-    x = torch.tensor([[[1.0, 10.0, 100.0, 1000.0]]])
-    torch.testing.assert_close(conv(x), torch.tensor([[[1.0, 11.0, 111.0, 1110.0]]]))
-
-
-def test_a_strided_convolution_fills_its_last_frame_with_zeros() -> None:
-    conv = CausalConv1d(1, 1, 2, stride=2)
-    nn.init.ones_(conv.conv.weight)
-    nn.init.zeros_(conv.conv.bias)
-    x = torch.tensor([[[1.0, 10.0, 100.0]]])
-    torch.testing.assert_close(conv(x), torch.tensor([[[11.0, 100.0]]]))
-
-
-def test_a_transposed_convolution_is_cut_on_the_right() -> None:
-    conv = CausalConvTranspose1d(1, 1, 4, stride=2)
-    with torch.no_grad():
-        conv.conv.weight.copy_(torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]))
-        nn.init.zeros_(conv.conv.bias)
-    x = torch.tensor([[[1.0, 10.0]]])
-    torch.testing.assert_close(conv(x), torch.tensor([[[1.0, 2.0, 13.0, 24.0]]]))
-
-
-def test_the_depthwise_convolution_equals_a_grouped_one() -> None:
-    torch.manual_seed(0)
-    depthwise = CausalDepthwiseConv(5, 7)
-    causal = CausalConv1d(5, 5, 7)
-    causal.conv = depthwise.conv
-    x = torch.randn(2, 5, 11)
-    torch.testing.assert_close(depthwise(x.transpose(1, 2)).transpose(1, 2), causal(x))
+def test_convolutions_of_hand_made_values(
+    layer: CausalConv1d | CausalConvTranspose1d, x: list[float], expected: list[float]
+) -> None:
+    weight = torch.arange(1.0, layer.conv.kernel_size[0] + 1)
+    layer.conv.load_state_dict({"weight": weight[None, None], "bias": torch.zeros(1)})
+    torch.testing.assert_close(
+        layer(torch.tensor([[x]]).float()), torch.tensor([[expected]]).float()
+    )
 
 
 @pytest.mark.parametrize(

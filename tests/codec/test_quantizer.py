@@ -46,15 +46,15 @@ def test_latents_before_quantization_equal_the_reference(
 
 
 @pytest.mark.parametrize("coordinate", range(4))
-def test_places_change_at_the_thresholds_of_the_double_bound(
+def test_codes_change_at_the_thresholds_of_the_double_bound(
     fsq: FiniteScalarQuantizer, coordinate: int
 ) -> None:
-    for place, threshold in enumerate(THRESHOLDS[min(coordinate, 1)]):
+    for index, threshold in enumerate(THRESHOLDS[min(coordinate, 1)]):
         values = torch.zeros(2, 4)
         values[:, coordinate] = torch.tensor([threshold - 2e-5, threshold + 2e-5])
         codes = fsq.values_to_codes(fsq(values))
         digits = codes // math.prod(LEVELS[:coordinate]) % LEVELS[coordinate]
-        assert digits.tolist() == [place, place + 1]
+        assert digits.tolist() == [index, index + 1]
 
 
 def test_hand_made_codes(fsq: FiniteScalarQuantizer) -> None:
@@ -73,14 +73,14 @@ def test_hand_made_codes(fsq: FiniteScalarQuantizer) -> None:
 
 
 @pytest.mark.parametrize("levels", [LEVELS, (3, 4), (2,), (7, 5, 5, 5, 5)])
-def test_all_codes_survive_decoding_and_encoding(levels: tuple[int, ...]) -> None:
+def test_decoded_codes_are_encoded_to_the_same_codes(levels: tuple[int, ...]) -> None:
     fsq = FiniteScalarQuantizer(levels)
     codes = torch.arange(fsq.codebook_size)
     assert torch.equal(fsq.values_to_codes(fsq.codes_to_values(codes)), codes)
 
 
 @pytest.mark.parametrize("levels", [LEVELS, (3, 4), (7, 6, 5)])
-def test_every_code_is_reached_and_none_outside(levels: tuple[int, ...]) -> None:
+def test_codes_span_the_codebook_and_never_leave_it(levels: tuple[int, ...]) -> None:
     fsq = FiniteScalarQuantizer(levels)
     grid = torch.linspace(-40, 40, 4001).tanh() * 2
     axes = [
@@ -92,7 +92,7 @@ def test_every_code_is_reached_and_none_outside(levels: tuple[int, ...]) -> None
     assert int(codes.max()) == fsq.codebook_size - 1
 
 
-def test_rounding_passes_gradients_of_the_bounds(fsq: FiniteScalarQuantizer) -> None:
+def test_gradients_ignore_the_rounding(fsq: FiniteScalarQuantizer) -> None:
     values = torch.linspace(-0.5, 0.5, 12).reshape(3, 4).requires_grad_()
     (fsq(values) * torch.arange(1.0, 13.0).reshape(3, 4)).sum().backward()
     smooth = values.detach().clone().requires_grad_()
@@ -103,7 +103,7 @@ def test_rounding_passes_gradients_of_the_bounds(fsq: FiniteScalarQuantizer) -> 
     torch.testing.assert_close(values.grad, smooth.grad)
 
 
-def test_groups_do_not_see_each_other() -> None:
+def test_groups_are_independent() -> None:
     torch.manual_seed(0)
     grouped = GroupedFiniteScalarQuantizer(12, num_codebooks=3, levels=LEVELS)
     latents = torch.randn(2, 12, 5)

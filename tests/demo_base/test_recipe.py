@@ -1,5 +1,5 @@
-import random
-from dataclasses import dataclass
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,68 +7,84 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from demo_base import patterns
-from demo_base.initialize import code_entropy_bits
-from demo_base.resumable import train
-from demo_base.stages.train_tokenizer import learn_ranks, merge_pair
-from tests.test_pipeline_graph import TOP, all_imported_by
+from demo_base.recipe import patterns
+from demo_base.recipe.crops import CropTrainingParams
+from demo_base.recipe.initialize import code_entropy_bits
+from demo_base.recipe.stages.encode import EncodeParams
+from demo_base.recipe.stages.synthesize import SynthesizeParams
+from demo_base.recipe.stages.train_codec import CodecParams
+from demo_base.recipe.stages.train_dual_ar import DualARParams
+from demo_base.recipe.stages.train_tokenizer import TokenizerParams, learn_ranks, merge_pair
+from demo_base.recipe.stages.write_texts import TextsParams
+from demo_base.recipe.training_loop import TrainingParams, train
+from fishdvc.params import read_params
+from fishdvc.storage.imports import imported_files
+from fishdvc.validation import Checked
 
-RECIPE = yaml.safe_load((TOP / "demo_base" / "dvc.yaml").read_text())["stages"]
+TOP = Path(__file__).parents[2]
+RECIPE = TOP / "demo_base" / "recipe"
+STAGES = yaml.safe_load((RECIPE / "dvc.yaml").read_text())["stages"]
+SECTIONS: dict[str, type[Checked]] = {
+    "texts": TextsParams,
+    "synthesize": SynthesizeParams,
+    "codec": CodecParams,
+    "head": CropTrainingParams,
+    "tokenizer": TokenizerParams,
+    "encode": EncodeParams,
+    "dual_ar": DualARParams,
+}
 
 
-def test_the_most_frequent_pair_is_merged_first() -> None:
+def test_the_most_frequent_pair_is_merged_first_from_left_to_right() -> None:
     assert learn_ranks("the then that is", 258)[256:] == [b"th", b" th"]
-
-
-def test_merging_goes_from_the_left() -> None:
     assert merge_pair([b"a", b"a", b"a"], (b"a", b"a")) == [b"aa", b"a"]
 
 
-def test_entropy_of_equally_frequent_codes_is_their_number_in_bits() -> None:
+def test_the_entropy_of_eight_equally_frequent_codes_is_three_bits() -> None:
     codes = torch.stack([torch.arange(8), torch.zeros(8, dtype=torch.int64)])
     torch.testing.assert_close(code_entropy_bits(codes, 1024), torch.tensor([3.0, 0.0]))
 
 
-def test_no_pattern_keeps_a_placeholder() -> None:
-    rng = random.Random(0)
-    assert not any("{" in patterns.prompt(rng) for _ in range(1000))
-
-
-def test_numbers_are_written_in_figures() -> None:
+def test_numbers_are_written_as_figures() -> None:
     text = "Press one for twelve messages, or Twenty for someone."
     assert patterns.with_numerals(text) == "Press 1 for 12 messages, or 20 for someone."
 
 
-def test_capital_and_full_stop_go_and_other_endings_stay() -> None:
+def test_only_capital_and_full_stop_are_dropped() -> None:
     assert patterns.without_capital_and_stop("Press one.") == "press one"
     assert patterns.without_capital_and_stop("Is it late?") == "is it late?"
 
 
-@pytest.mark.parametrize("stage", RECIPE)
-def test_a_stage_of_the_recipe_depends_on_its_own_code(stage: str) -> None:
-    script = TOP / "demo_base/stages" / f"{stage}.py"
-    imported = {str(file.relative_to(TOP)) for file in all_imported_by(script)}
-    own = {path for path in imported if path.startswith("demo_base/") and "__init__" not in path}
-    assert own - set(RECIPE[stage]["deps"]) == set()
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_values_of_params_yaml_are_valid(section: str) -> None:
+    read_params(RECIPE / "params.yaml", section, SECTIONS[section])
 
 
-def test_the_transformers_are_trained_anew_when_texts_change() -> None:
-    assert "demo_base/speech" in RECIPE["train_dual_ar"]["deps"]
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_code_that_it_imports(stage: str) -> None:
+    files = imported_files(RECIPE / "stages" / f"{stage}.py")
+    own = {path.relative_to(RECIPE).as_posix() for path in files if path.is_relative_to(RECIPE)}
+    deps = set(STAGES[stage]["deps"])
+    assert {path for path in own if not path.endswith("__init__.py")} <= deps
+    assert all((RECIPE / path).exists() for path in deps if path.endswith((".py", ".json")))
 
 
-@dataclass(frozen=True)
-class Params:
-    num_steps: int
-    learning_rate: float = 0.1
+def test_the_main_pipeline_ignores_the_recipe() -> None:
+    command = [sys.executable, "-m", "dvc", "stage", "list", "--all", "--name-only"]
+    listed = subprocess.run(command, cwd=TOP, check=True, capture_output=True, text=True).stdout
+    assert "fetch_base" in listed
+    assert "demo_base" not in listed
 
 
 class StoppedError(Exception):
     pass
 
 
-def test_a_stopped_training_goes_on_as_if_it_had_not_been(
+def test_a_resumed_training_gives_the_weights_of_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    params = TrainingParams(seed=0, num_steps=20, learning_rate=0.1, warmup_steps=50)
+
     def run(state: Path, stop_at: int | None) -> Tensor:
         torch.manual_seed(0)
         layer = nn.Linear(2, 1)
@@ -78,10 +94,10 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(
                 raise StoppedError
             return {"loss": layer(torch.tensor([1.0, number])).square().mean()}
 
-        train(nn.ModuleDict({"layer": layer}), step, Params(num_steps=20), state=state)
+        train(nn.ModuleDict({"layer": layer}), step, params, state=state)
         return layer.weight.detach()
 
-    monkeypatch.setattr("demo_base.resumable.SAVE_EVERY_S", -1.0)
+    monkeypatch.setattr("demo_base.recipe.training_loop.SAVE_EVERY_S", -1.0)
     whole = run(tmp_path / "whole.pt", stop_at=None)
     with pytest.raises(StoppedError):
         run(tmp_path / "stopped.pt", stop_at=7)

@@ -1,12 +1,9 @@
-"""The texts that the base's voices speak: which there are, and that none is held out and spoken."""
-
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from demo_base.stages import write_texts
+from demo_base.recipe.stages import write_texts
 
 WORDNET = """\
   1 licence
@@ -18,7 +15,7 @@ WORDNET = """\
 
 @pytest.fixture(autouse=True)
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a dictionary of three nouns and a list of words in place of Debian's."""
+    """Replace Debian's WordNet and word list by small ones."""
     for part in write_texts.PARTS_OF_SPEECH:
         (tmp_path / f"data.{part}").write_text(WORDNET if part == "noun" else "")
     (tmp_path / "words").write_text("apple\nApril\npear's\nplum\na\n")
@@ -26,13 +23,13 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_texts, "WORDS", tmp_path / "words")
 
 
-def test_sentences_are_short_plain_and_there_once() -> None:
+def test_sentences_are_short_plain_and_unique() -> None:
     phrases = ["we drank tea", "We drank tea", "a dog", "tea at 5 o'clock", "is it late?"]
     long = "a b c " * 5 + "d"
     assert write_texts.sentences([*phrases, long], 20) == ["Is it late?", "We drank tea."]
 
 
-def test_what_is_an_example_is_no_definition() -> None:
+def test_no_definition_is_also_an_example() -> None:
     examples, definitions = write_texts.examples_and_definitions(90)
 
     assert examples == ["I went home?", "The dog barked all night.", "We drank tea, or coffee."]
@@ -40,32 +37,30 @@ def test_what_is_an_example_is_no_definition() -> None:
 
 
 def written(folder: Path, monkeypatch: pytest.MonkeyPatch, **changed: float) -> list[list[str]]:
-    """Run the stage: the lines of train.txt and of held_out.txt."""
+    """Run the stage and return the lines of train.txt and of held_out.txt."""
     counts = {f"num_{kind}": 8 for kind in ("examples", "definitions", "prompts", "spellings")}
     shares = {"numeral_share": 0.0, "bare_share": 0.0}
     values = {"seed": 1, "num_held_out": 1, "max_characters": 90} | shares | counts | changed
-    params = folder / "params.yaml"
-    params.write_text(yaml.safe_dump({"texts": values}))
-    argv = ["write_texts", "--params", str(params), "--texts", str(folder / "texts")]
-    monkeypatch.setattr(sys, "argv", argv)
+    (folder / "params.yaml").write_text(yaml.safe_dump({"texts": values}))
+    monkeypatch.chdir(folder)
     write_texts.main()
     names = ("train.txt", "held_out.txt")
     return [(folder / "texts" / name).read_text().splitlines() for name in names]
 
 
-def test_no_sentence_is_held_out_and_spoken(
+def test_no_held_out_sentence_is_in_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train, held_out = written(tmp_path, monkeypatch)
 
-    # Of the three examples one is held out, and so is one prompt and one spelling.
+    # One example of three, one prompt and one spelling are held out.
     assert len(held_out) == 3
     assert len(train) == 2 + 2 + 8 + 8
     assert not set(train) & set(held_out)
     assert len(set(train)) == len(train)
 
 
-def test_more_definitions_leave_the_held_out_sentences_as_they_are(
+def test_the_number_of_definitions_does_not_change_the_held_out_sentences(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few, many = (written(tmp_path, monkeypatch, num_definitions=n) for n in (0, 2))
@@ -74,7 +69,7 @@ def test_more_definitions_leave_the_held_out_sentences_as_they_are(
     assert set(few[0]) < set(many[0])
 
 
-def test_texts_are_spoken_as_people_write_them_but_held_out_as_they_are(
+def test_the_spelling_of_training_texts_varies_but_not_of_held_out_texts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, changed = (
@@ -85,5 +80,5 @@ def test_texts_are_spoken_as_people_write_them_but_held_out_as_they_are(
     assert len(changed[0]) == len(plain[0])
     assert not any(text[0].isupper() or text.endswith(".") for text in changed[0])
     assert any(char.isdigit() for text in changed[0] for char in text)
-    # What is not from our patterns keeps its words.
+    # Numbers become figures only in texts from patterns.py.
     assert "a member of the genus Canis" in changed[0]

@@ -1,15 +1,13 @@
-"""Batches: every sequence becomes what it becomes alone."""
+"""A batch gives the codes that each prompt gives alone."""
 
-from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from fishdvc.generation.generate import generate
 from fishdvc.generation.settings import Sampling
-from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.model.dual_ar import DualAR
 
 SEMANTIC_BEGIN_ID = 1036
@@ -17,20 +15,14 @@ SAMPLING = Sampling(temperature=1.0, top_p=0.9, repetition_penalty=1.3)
 
 
 @pytest.fixture(scope="module")
-def model(assets: Path) -> DualAR:
-    return load_dual_ar(assets / "text2semantic")
-
-
-@pytest.fixture(scope="module")
-def prompts(assets: Path) -> list[Tensor]:
-    """Prompts of five lengths: the reference's two, and beginnings of them."""
-    golden = load_file(assets / "text2semantic/greedy.safetensors")
+def prompts(golden: dict[str, Tensor]) -> list[Tensor]:
+    """Prompts of five lengths: the two of the reference implementation, and beginnings of them."""
     plain, reference = golden["plain.prompt"], golden["reference.prompt"]
     return [plain, reference, plain[:, :9], reference[:, :20], plain[:, :1]]
 
 
 @pytest.mark.parametrize("end_id", [None, SEMANTIC_BEGIN_ID + 3])
-def test_ragged_prompts_with_seeds_get_what_they_get_alone(
+def test_prompts_of_different_lengths_give_the_codes_they_give_alone(
     model: DualAR, prompts: list[Tensor], end_id: int | None
 ) -> None:
     together = generate(
@@ -43,7 +35,7 @@ def test_ragged_prompts_with_seeds_get_what_they_get_alone(
         assert torch.equal(codes, alone)
 
 
-def test_sequences_that_end_leave_the_others_alone(
+def test_ended_sequences_leave_the_batch_and_do_not_change_the_others(
     model: DualAR, prompts: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     end_id = SEMANTIC_BEGIN_ID - 8
@@ -70,15 +62,16 @@ def test_sequences_that_end_leave_the_others_alone(
     lengths = [codes.shape[1] for codes in many]
     assert torch.equal(many[0], many[3])
     assert len(set(lengths)) > 2
-    # Who has ended costs nothing more.
     assert steps == [sum(length > i for length in lengths) for i in range(len(steps))]
     for seed, prompt, codes in zip(seeds, ragged, many, strict=True):
         (alone,) = generate(model, [prompt], seeds=[seed], **options)  # type: ignore[arg-type]
         assert torch.equal(codes, alone)
 
 
-def test_progress_is_told_frame_by_frame(model: DualAR, prompts: list[Tensor]) -> None:
-    told: list[int] = []
+def test_on_frame_is_called_once_per_frame_of_the_batch(
+    model: DualAR, prompts: list[Tensor]
+) -> None:
+    calls = Mock()
     generate(
         model,
         prompts[:2],
@@ -86,6 +79,6 @@ def test_progress_is_told_frame_by_frame(model: DualAR, prompts: list[Tensor]) -
         max_new_frames=4,
         sampling=SAMPLING,
         end_id=None,
-        on_frame=told.append,
+        on_frame=calls,
     )
-    assert told == [1, 2, 3, 4]
+    assert calls.call_count == 4

@@ -1,11 +1,11 @@
-"""How one code is drawn: window, penalty, nucleus, temperature."""
+"""One draw: window, penalty, nucleus and temperature."""
 
 import torch
 
 from fishdvc.generation.sampling import penalize, penalty_window, sample
 
 
-def test_the_window_is_16_frames_zeros_included() -> None:
+def test_the_window_has_16_frames_including_zeros() -> None:
     history = torch.arange(1, 41).reshape(1, 1, 40)
     expected = {0: 1, 5: 1, 15: 1, 16: 1, 17: 2, 18: 3, 40: 25}
     for num_frames, first in expected.items():
@@ -13,7 +13,7 @@ def test_the_window_is_16_frames_zeros_included() -> None:
         assert window.flatten().tolist() == list(range(first, first + 16)), num_frames
 
 
-def test_positive_logits_are_divided_and_negative_ones_multiplied_once() -> None:
+def test_the_penalty_divides_positive_and_multiplies_negative_logits_once() -> None:
     logits = torch.tensor([[3.0, -3.0, 1.0, 0.0, 5.0]])
     ids = torch.tensor([10, 11, 12, 13, 14])
     window = torch.tensor([[10, 10, 11, 11, 13, 0, 99]])
@@ -43,7 +43,7 @@ def test_the_nucleus_is_the_smallest_set_that_reaches_top_p() -> None:
 
 
 def test_the_nucleus_is_taken_before_the_temperature() -> None:
-    # At temperature 10 the four are nearly equal, and a nucleus of 0.6 would hold three of them.
+    # At temperature 10 the four are nearly equal, and a nucleus of 0.6 would have three of them.
     logits = torch.tensor([0.1, 0.5, 0.15, 0.25]).log()
     drawn = frequencies(logits, temperature=10.0, top_p=0.6)
     assert drawn[[0, 2]].tolist() == [0.0, 0.0]
@@ -57,16 +57,16 @@ def test_the_full_nucleus_draws_by_probability_and_temperature() -> None:
     torch.testing.assert_close(drawn, (logits / 0.5).softmax(-1), rtol=0, atol=0.015)
 
 
-def test_impossible_choices_are_never_drawn() -> None:
+def test_choices_of_probability_0_are_never_drawn() -> None:
     logits = torch.tensor([-torch.inf, 0.0, -torch.inf])
     assert frequencies(logits, temperature=5.0, top_p=1.0).tolist() == [0.0, 1.0, 0.0]
 
 
-def test_the_likeliest_come_first_and_the_edges_are_choices_too() -> None:
+def test_uniform_numbers_select_by_cumulative_probability_most_likely_first() -> None:
     logits = torch.tensor([0.1, 0.5, 0.15, 0.25]).log().expand(6, -1)
     uniform = torch.tensor([0.0, 0.49, 0.51, 0.74, 0.76, 1.0])
     chosen = sample(logits, uniform, temperature=1.0, top_p=1.0)
     assert chosen.tolist() == [1, 1, 3, 3, 2, 0]
-    # Nothing past the nucleus, whatever the sum of its probabilities rounds to.
+    # No choice outside the nucleus, however its probabilities are rounded.
     chosen = sample(logits, uniform, temperature=1.0, top_p=0.6)
     assert chosen.tolist() == [1, 1, 1, 3, 3, 3]

@@ -1,23 +1,39 @@
-"""Adapters on the model: the reference's training step, saving and loading, refusals."""
+"""Adapters on the model: the training step of the reference, saving, loading, switching."""
 
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fishdvc.errors import CheckpointError, ParamsError
-from fishdvc.lora.adapter import ALL_TARGETS, add_adapter, load_adapter, save_adapter
-from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.lora.adapter import (
+    ALL_TARGETS,
+    add_adapter,
+    load_adapter,
+    load_adapters,
+    save_adapter,
+    use_adapter,
+)
+from fishdvc.lora.files import read_adapter
+from fishdvc.lora.merge import merge_adapter
 from fishdvc.model.dual_ar import DualAR
+from fishdvc.model.precision import float32_by_module
 from fishdvc.training.loss import dual_ar_loss
+from tests.lora.conftest import OPTIONS
+
+LoadBase = Callable[..., DualAR]
+Adapted = Callable[..., PeftModel]
 
 
 @pytest.fixture
-def model(assets: Path) -> DualAR:
-    return load_dual_ar(assets / "text2semantic")
+def model(load_base: LoadBase) -> DualAR:
+    return load_base()
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +47,7 @@ def batch(assets: Path) -> dict[str, Tensor]:
 
 
 def reference_names(peft_model: nn.Module) -> dict[str, nn.Parameter]:
-    """What is trained, under the reference's names: ``<module>.lora_A``, ``<module>.lora_B``."""
+    """Return the trained parameters by the names of the reference, ``<module>.lora_A``."""
     return {
         re.sub(r"lora_(?:embedding_)?([AB])\.default(\.weight)?$", r"lora_\1", name).removeprefix(
             "base_model.model."
@@ -45,7 +61,7 @@ def section(golden: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in golden.items() if k.startswith(prefix)}
 
 
-def test_one_training_step_is_the_reference_s(
+def test_one_training_step_equals_the_reference(
     model: DualAR, golden: dict[str, Tensor], batch: dict[str, Tensor]
 ) -> None:
     peft_model = add_adapter(model, r=4, alpha=8, dropout=0.0)
@@ -72,8 +88,8 @@ def test_one_training_step_is_the_reference_s(
         torch.testing.assert_close(trained[name].data, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"use_dora": True}])
-def test_a_new_adapter_changes_nothing(
+@pytest.mark.parametrize("options", OPTIONS)
+def test_a_new_adapter_does_not_change_the_output(
     model: DualAR, batch: dict[str, Tensor], options: dict[str, bool]
 ) -> None:
     model.requires_grad_(False)
@@ -82,20 +98,21 @@ def test_a_new_adapter_changes_nothing(
     torch.testing.assert_close(after.token_logits, before, rtol=1e-5, atol=1e-5)
 
 
-def test_adapters_are_float32_on_a_bfloat16_base(assets: Path, batch: dict[str, Tensor]) -> None:
-    model = load_dual_ar(assets / "text2semantic", dtype=torch.bfloat16)
-    peft_model = add_adapter(model, r=2, alpha=4, dropout=0.0)
+def test_adapters_are_float32_on_a_bfloat16_base(
+    load_base: LoadBase, batch: dict[str, Tensor]
+) -> None:
+    peft_model = add_adapter(load_base(dtype=torch.bfloat16), r=2, alpha=4, dropout=0.0)
     loss = dual_ar_loss(peft_model, batch["inputs"], batch["labels"]).loss
     loss.backward()
     assert loss.isfinite()
     for name, parameter in peft_model.named_parameters():
         assert parameter.requires_grad == ("lora_" in name), name
         assert parameter.dtype == (torch.float32 if "lora_" in name else torch.bfloat16), name
-        # B starts at 0, so A's gradient is 0 at first, but there it is.
+        # The gradient of A is 0 at first, because B is 0.
         assert (parameter.grad is not None) == ("lora_" in name), name
 
 
-def test_dropout_is_on_linear_layers_only(model: DualAR) -> None:
+def test_embeddings_have_no_dropout(model: DualAR) -> None:
     peft_model = add_adapter(
         model, r=2, alpha=4, dropout=1.0, targets=["embeddings", "codebook_embeddings"]
     )
@@ -107,14 +124,14 @@ def test_dropout_is_on_linear_layers_only(model: DualAR) -> None:
     torch.testing.assert_close(*hidden, rtol=0, atol=0)
 
 
-def test_targets_choose_the_places(model: DualAR) -> None:
+def test_only_the_targets_are_adapted(model: DualAR) -> None:
     peft_model = add_adapter(model, r=2, alpha=4, dropout=0.0, targets=["output", "wqkv"])
     modules = {name.rpartition(".")[0] for name in reference_names(peft_model)}
     slow = {f"layers.{i}.attention.wqkv" for i in range(3)}
     assert modules == {"output"} | slow | {f"fast_{name}" for name in slow if "2" not in name}
 
 
-def test_bad_targets_are_all_named(model: DualAR) -> None:
+def test_all_bad_targets_are_listed(model: DualAR) -> None:
     with pytest.raises(ParamsError) as error:
         add_adapter(model, r=2, alpha=4, dropout=0.0, targets=["wq", "w1", "w1", "head"])
     for part in ("3 problems", "'wq': unknown", "'head': unknown", "'w1': given twice"):
@@ -129,45 +146,75 @@ def test_tied_embeddings_are_refused(model: DualAR) -> None:
         add_adapter(model, r=2, alpha=4, dropout=0.0, targets=["embeddings", "w1"])
 
 
-def randomized(model: DualAR, **options: bool) -> nn.Module:
-    peft_model = add_adapter(model, r=2, alpha=4, dropout=0.0, **options)
-    torch.manual_seed(0)
-    for parameter in reference_names(peft_model).values():
-        parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
-    return peft_model.eval()
-
-
-@pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"use_dora": True}])
-def test_a_loaded_adapter_gives_what_was_saved(
-    assets: Path,
-    model: DualAR,
+@pytest.mark.parametrize("options", OPTIONS)
+def test_a_loaded_adapter_computes_the_same_as_the_saved_one(
+    load_base: LoadBase,
+    adapted: Adapted,
     batch: dict[str, Tensor],
     tmp_path: Path,
     options: dict[str, bool],
 ) -> None:
-    saved = randomized(model, **options)
+    saved = adapted(**options)
     save_adapter(saved, tmp_path / "adapter")
-    loaded = load_adapter(load_dual_ar(assets / "text2semantic"), tmp_path / "adapter").eval()
+    loaded = load_adapter(load_base(), tmp_path / "adapter")
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    assert not any(module.training for module in loaded.modules())
     with torch.no_grad():
         expected, got = saved(batch["inputs"]), loaded(batch["inputs"])
     torch.testing.assert_close(got.token_logits, expected.token_logits, rtol=0, atol=0)
     torch.testing.assert_close(got.codebook_logits, expected.codebook_logits, rtol=0, atol=0)
 
 
-def test_a_loaded_adapter_can_be_trained_on(assets: Path, model: DualAR, tmp_path: Path) -> None:
-    save_adapter(randomized(model), tmp_path / "adapter")
-    base = load_dual_ar(assets / "text2semantic")
-    loaded = load_adapter(base, tmp_path / "adapter", trainable=True)
+def test_a_loaded_adapter_can_be_trained(
+    load_base: LoadBase, adapted: Adapted, tmp_path: Path
+) -> None:
+    save_adapter(adapted(), tmp_path / "adapter")
+    loaded = load_adapter(load_base(), tmp_path / "adapter", trainable=True)
     assert all(
         parameter.requires_grad == ("lora_" in n) for n, parameter in loaded.named_parameters()
     )
 
 
-def test_equal_weights_give_equal_bytes_and_replace_the_folder(
-    model: DualAR, tmp_path: Path
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_adapters_on_one_model_compute_the_same_as_merged_weights(
+    load_base: LoadBase,
+    adapted: Adapted,
+    batch: dict[str, Tensor],
+    tmp_path: Path,
+    options: dict[str, bool],
+    dtype: torch.dtype,
 ) -> None:
-    peft_model = randomized(model)
+    folders = [tmp_path / "v1.0", tmp_path / "v1.1"]
+    for seed, folder in enumerate(folders):
+        save_adapter(adapted(seed=seed, r=seed + 2, **options), folder)
+    expected = [logits(load_base(dtype=dtype), batch)]
+    for folder in folders:
+        merged = load_base(dtype=dtype)
+        weights = {key: weight.float() for key, weight in merged.state_dict().items()}
+        merged.float().load_state_dict(merge_adapter(weights, read_adapter(folder)))
+        expected.append(logits(merged, batch))
+
+    peft_model = load_adapters(load_base(dtype=dtype), folders)
+    assert not any(parameter.requires_grad for parameter in peft_model.parameters())
+    for folder, merged_logits in zip(folders * 2, expected[1:] * 2, strict=True):
+        use_adapter(peft_model, folder)
+        torch.testing.assert_close(logits(peft_model, batch), merged_logits, rtol=1e-4, atol=1e-3)
+        assert (merged_logits - expected[0]).abs().max() > 0.1
+    with peft_model.disable_adapter():
+        torch.testing.assert_close(logits(peft_model, batch), expected[0], rtol=0, atol=0)
+
+
+def logits(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    with torch.inference_mode(), float32_by_module(model):
+        output = model(batch["inputs"][:, :, :40])
+    return torch.cat([output.token_logits.flatten(), output.codebook_logits.flatten()])
+
+
+def test_equal_weights_give_equal_bytes_and_replace_the_folder(
+    adapted: Adapted, tmp_path: Path
+) -> None:
+    peft_model = adapted()
     for name in ("a", "b", "b"):
         save_adapter(peft_model, tmp_path / name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
@@ -182,12 +229,38 @@ def test_equal_weights_give_equal_bytes_and_replace_the_folder(
     )
 
 
-def test_an_adapter_of_another_base_is_refused(assets: Path, model: DualAR, tmp_path: Path) -> None:
-    folder = tmp_path / "adapter"
-    save_adapter(randomized(model), folder)
-    (folder / "adapter_config.json").write_text(
-        (folder / "adapter_config.json").read_text().replace('"wo",', "")
-    )
-    base = load_dual_ar(assets / "text2semantic")
+def test_an_adapter_that_does_not_fit_its_config_is_refused(
+    load_base: LoadBase, adapted: Adapted, tmp_path: Path
+) -> None:
+    save_adapter(adapted(), tmp_path)
+    config = tmp_path / "adapter_config.json"
+    config.write_text(config.read_text().replace('"wo",', ""))
     with pytest.raises(CheckpointError, match=r"wo\.lora_A.*unexpected"):
-        load_adapter(base, folder)
+        load_adapter(load_base(), tmp_path)
+    config.write_text(json.dumps({**json.loads(config.read_text()), "target_modules": ["none"]}))
+    with pytest.raises(CheckpointError, match="PEFT cannot load this adapter"):
+        load_adapter(load_base(), tmp_path)
+
+
+def test_all_adapters_that_do_not_fit_are_listed(
+    load_base: LoadBase, adapted: Adapted, tmp_path: Path
+) -> None:
+    folders = [tmp_path / name for name in ("fits", "wide", "damaged", "missing")]
+    for folder in folders[:3]:
+        save_adapter(adapted(), folder)
+    weights = folders[1] / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    for layer in (0, 1):
+        tensors[f"base_model.model.layers.{layer}.attention.wo.lora_A.weight"] = torch.ones(4, 33)
+    save_file(tensors, weights)
+    (folders[2] / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError) as error:
+        load_adapters(load_base(), folders)
+    expected = [
+        f"{folders[1]}: trained on another base: layers.0.attention.wo.weight: adapted at shape "
+        "(32, 33), the base has (32, 32) (and 1 more)",
+        f"cannot read {folders[2] / 'adapter_model.safetensors'}",
+        f"cannot read {folders[3] / 'adapter_config.json'}",
+    ]
+    lines = str(error.value).splitlines()
+    assert all(line.startswith(start) for line, start in zip(lines, expected, strict=True))

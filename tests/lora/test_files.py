@@ -1,4 +1,4 @@
-"""Damaged and foreign adapter files are refused with one clear error."""
+"""Damaged and unsupported adapter files."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from fishdvc.errors import CheckpointError
 from fishdvc.lora.files import read_adapter
-from fishdvc.lora.reference import read_reference_adapter
+from fishdvc.lora.reference import convert_reference_adapter
 
 A_KEY = "base_model.model.layers.0.attention.wo.lora_A.weight"
 B_KEY = "base_model.model.layers.0.attention.wo.lora_B.weight"
@@ -22,7 +22,7 @@ def write(folder: Path, tensors: dict[str, torch.Tensor], **config: object) -> P
     return folder
 
 
-def test_a_folder_is_read_without_a_model(tmp_path: Path) -> None:
+def test_an_adapter_folder_is_read(tmp_path: Path) -> None:
     folder = write(tmp_path, {A_KEY: torch.ones(2, 5), B_KEY: torch.zeros(3, 2)}, use_rslora=True)
     adapter = read_adapter(folder)
     assert adapter.scale == pytest.approx(4 / 2**0.5)
@@ -32,40 +32,65 @@ def test_a_folder_is_read_without_a_model(tmp_path: Path) -> None:
     assert module.magnitude is None
 
 
-def test_all_that_is_wrong_with_the_tensors_is_listed(tmp_path: Path) -> None:
+def test_all_problems_of_the_tensors_are_listed(tmp_path: Path) -> None:
     embedding = "base_model.model.embeddings.lora_embedding_A"
     tensors = {A_KEY: torch.ones(3, 5), B_KEY: torch.zeros(3, 3), embedding: torch.ones(2, 2)}
     folder = write(tmp_path, {**tensors, "head": torch.ones(1)}, use_dora=True)
     with pytest.raises(CheckpointError) as error:
         read_adapter(folder)
-    for part in ("rank 2 expected", "lora_b missing", "head: unknown", "magnitude is missing"):
+    for part in ("lora_b and magnitude missing", "head: unknown", "wo: magnitude missing"):
         assert part in str(error.value)
+    with pytest.raises(CheckpointError, match="wo: expected rank 2, got A and B of shapes"):
+        read_adapter(write(tmp_path, tensors))
 
 
-def test_kinds_that_cannot_be_merged_are_refused(tmp_path: Path) -> None:
-    folder = write(tmp_path, {A_KEY: torch.ones(1)}, peft_type="LOHA", r=0, alpha_pattern={"wo": 3})
+def test_unsupported_kinds_of_adapters_are_refused(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path,
+        {A_KEY: torch.ones(1)},
+        peft_type="LOHA",
+        r=0,
+        alpha_pattern={"wo": 3},
+        rank_pattern={},
+    )
     with pytest.raises(CheckpointError) as error:
         read_adapter(folder)
-    for part in ("3 problems", "peft_type", "alpha_pattern", "r: a whole number"):
+    for part in ("3 problems", "peft_type: ", "alpha_pattern: ", "r: must be"):
         assert part in str(error.value)
 
 
-def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="adapter_config"):
+def test_missing_and_damaged_files_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"cannot read .*adapter_config"):
         read_adapter(tmp_path)
     folder = write(tmp_path, {A_KEY: torch.ones(2, 5), B_KEY: torch.zeros(3, 2)})
     weights = folder / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-7])
-    with pytest.raises(CheckpointError, match="adapter_model"):
+    with pytest.raises(CheckpointError, match=r"cannot read .*adapter_model"):
         read_adapter(folder)
     weights.unlink()
-    with pytest.raises(CheckpointError, match="adapter_model"):
+    with pytest.raises(CheckpointError, match=r"cannot read .*adapter_model"):
         read_adapter(folder)
     (folder / "adapter_config.json").write_text("[]")
-    with pytest.raises(CheckpointError, match="object expected, got list"):
+    with pytest.raises(CheckpointError, match=r"must be .*, got \[\]"):
         read_adapter(folder)
 
 
-def test_a_whole_model_is_no_reference_adapter(assets: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"wqkv\.weight: unknown"):
-        read_reference_adapter(assets / "text2semantic/model.pth", alpha=16)
+@pytest.mark.parametrize(
+    ("tensors", "problem"),
+    [
+        (
+            {"wqkv.weight": torch.ones(2, 2)},
+            "wqkv.weight: expected only matrices lora_A and lora_B",
+        ),
+        ({"wo.lora_A": torch.ones(2, 3)}, "wo.lora_B: missing"),
+        ({"wo.lora_A": torch.ones(2, 3), "wo.lora_B": torch.ones(3, 1)}, "one rank, got [1, 2]"),
+    ],
+)
+def test_other_checkpoints_are_not_converted(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], problem: str
+) -> None:
+    torch.save(tensors, tmp_path / "step.ckpt")
+    with pytest.raises(CheckpointError) as error:
+        convert_reference_adapter(tmp_path / "step.ckpt", 16, tmp_path / "adapter")
+    assert problem in str(error.value)
+    assert not (tmp_path / "adapter").exists()

@@ -1,8 +1,7 @@
-"""Merging: the reference's numbers, PEFT's own merge, exactness and refusals."""
+"""Merging equals the reference and PEFT, and is exact."""
 
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +10,12 @@ from torch import Tensor
 
 import fishdvc.lora.merge as merge_module
 from fishdvc.errors import CheckpointError
-from fishdvc.lora.adapter import add_adapter, save_adapter
+from fishdvc.lora.adapter import save_adapter
 from fishdvc.lora.files import read_adapter
 from fishdvc.lora.merge import Adapter, ModuleAdapter, merge_adapter
-from fishdvc.lora.reference import read_reference_adapter
-from fishdvc.model.checkpoint import load_dual_ar, load_weights
+from fishdvc.lora.reference import convert_reference_adapter
+from fishdvc.model.checkpoint import load_weights
+from tests.lora.conftest import OPTIONS
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +24,11 @@ def base(assets: Path) -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def reference_adapter(assets: Path) -> Adapter:
-    return read_reference_adapter(
-        assets / "text2semantic/reference_lora_step_000000010.ckpt", alpha=8
-    )
+def reference_adapter(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Adapter:
+    checkpoint = assets / "text2semantic/reference_lora_step_000000010.ckpt"
+    folder = tmp_path_factory.mktemp("reference") / "adapter"
+    convert_reference_adapter(checkpoint, 8, folder)
+    return read_adapter(folder)
 
 
 @pytest.fixture(params=[8192, 7])
@@ -36,7 +37,7 @@ def _rows_per_slice(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("_rows_per_slice")
-def test_merging_is_the_reference_s(
+def test_merging_equals_the_reference(
     assets: Path, base: dict[str, Tensor], reference_adapter: Adapter
 ) -> None:
     merged = merge_adapter(base, reference_adapter)
@@ -46,7 +47,7 @@ def test_merging_is_the_reference_s(
         assert (merged[key] - base[key]).abs().max() > 1e-3, key
 
 
-def test_the_reference_s_checkpoint_holds_the_golden_adapter(
+def test_a_converted_reference_checkpoint_equals_the_golden_adapter(
     assets: Path, reference_adapter: Adapter
 ) -> None:
     golden = load_file(assets / "text2semantic/lora_step.safetensors")
@@ -59,26 +60,21 @@ def test_the_reference_s_checkpoint_holds_the_golden_adapter(
 
 
 @pytest.mark.usefixtures("_rows_per_slice")
-@pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"use_dora": True}])
-def test_merging_a_saved_adapter_is_peft_s_merge(
-    assets: Path, base: dict[str, Tensor], tmp_path: Path, options: dict[str, bool]
+@pytest.mark.parametrize("options", OPTIONS)
+def test_merging_a_saved_adapter_equals_the_merge_of_peft(
+    adapted: Any, base: dict[str, Tensor], tmp_path: Path, options: dict[str, bool]
 ) -> None:
-    model = load_dual_ar(assets / "text2semantic")
-    peft_model = add_adapter(model, r=4, alpha=8, dropout=0.0, **options)
-    torch.manual_seed(0)
-    for parameter in peft_model.parameters():
-        if parameter.requires_grad:
-            parameter.data.add_(torch.randn_like(parameter), alpha=0.05)
+    peft_model = adapted(**options)
     save_adapter(peft_model, tmp_path / "adapter")
     merged = merge_adapter(base, read_adapter(tmp_path / "adapter"))
-    # The base is mapped copy-on-write, so that PEFT's merging in place leaves the file alone.
+    # PEFT merges in place. The file does not change, because it is mapped copy-on-write.
     expected = peft_model.merge_and_unload().state_dict()
     assert merged.keys() == expected.keys()
     for key, tensor in merged.items():
         torch.testing.assert_close(tensor, expected[key], rtol=1e-5, atol=1e-6, msg=key)
 
 
-def test_a_zero_adapter_keeps_every_bit(
+def test_a_zero_adapter_does_not_change_a_bit(
     base: dict[str, Tensor], reference_adapter: Adapter
 ) -> None:
     zero = Adapter(
@@ -137,11 +133,3 @@ def test_an_adapter_of_another_base_is_refused_with_all_differences() -> None:
         merge_adapter(weights, Adapter(dict.fromkeys(names, module), 1.0))
     for part in ("3 problems", "tied", "w1.weight: adapted at shape (4, 3)", "w2.weight: missing"):
         assert part in str(error.value)
-
-
-def test_merging_needs_no_peft() -> None:
-    program = (
-        "import sys; from fishdvc.lora import merge_adapter, read_adapter, read_reference_adapter;"
-        "sys.exit('peft' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)

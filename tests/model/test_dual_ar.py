@@ -1,7 +1,6 @@
-"""The model: the reference's logits, and what padding, caches and shortcuts must not change."""
+"""Logits equal the reference; padding, caches and checkpointing do not change the results."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,10 +24,6 @@ FULL_SIZE = DualARConfig(
     n_local_heads=2,
     intermediate_size=4096,
     n_fast_layer=4,
-    fast_dim=1024,
-    fast_n_head=16,
-    fast_n_local_heads=2,
-    fast_intermediate_size=4096,
 )
 
 
@@ -43,7 +38,7 @@ def golden(assets: Path) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("with_mask", [True, False])
-def test_logits_are_the_reference_s(
+def test_logits_equal_the_reference(
     model: DualAR, golden: dict[str, Tensor], with_mask: bool
 ) -> None:
     mask = golden["attention_masks"]
@@ -64,7 +59,7 @@ def test_the_full_size_model_has_the_published_keys(assets: Path) -> None:
     assert got == expected
 
 
-def test_padding_never_changes_valid_positions(model: DualAR, golden: dict[str, Tensor]) -> None:
+def test_padding_does_not_change_valid_positions(model: DualAR, golden: dict[str, Tensor]) -> None:
     mask = golden["attention_masks"]
     lengths = (~mask).sum(1).tolist()
     scrambled = torch.where(mask.unsqueeze(1), 7, golden["inputs"])
@@ -75,14 +70,16 @@ def test_padding_never_changes_valid_positions(model: DualAR, golden: dict[str, 
         assert not hidden[row, length:].any()
 
 
-def test_the_future_never_changes_the_past(model: DualAR, golden: dict[str, Tensor]) -> None:
+def test_later_tokens_do_not_change_earlier_ones(model: DualAR, golden: dict[str, Tensor]) -> None:
     whole = model.hidden_states(golden["inputs"][:1])
     for length in (1, 2, 50):
         prefix = model.hidden_states(golden["inputs"][:1, :, :length])
         torch.testing.assert_close(prefix, whole[:, :length], rtol=1e-5, atol=1e-5)
 
 
-def test_cached_hidden_states_equal_the_full_ones(model: DualAR, golden: dict[str, Tensor]) -> None:
+def test_hidden_states_with_a_cache_equal_those_without(
+    model: DualAR, golden: dict[str, Tensor]
+) -> None:
     inputs = golden["inputs"][:, :, :50]
     caches = [KVCache(50) for _ in model.layers]
     parts = [model.hidden_states(inputs[..., :40], caches=caches)]
@@ -91,7 +88,7 @@ def test_cached_hidden_states_equal_the_full_ones(model: DualAR, golden: dict[st
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-5, atol=1e-5)
 
 
-def test_fast_logits_place_by_place_equal_those_at_once(model: DualAR) -> None:
+def test_fast_logits_with_a_cache_equal_those_without(model: DualAR) -> None:
     torch.manual_seed(0)
     hidden, codes = torch.randn(3, 32), torch.randint(0, 1024, (3, 8))
     places = torch.cat((hidden.unsqueeze(1), model.fast_embeddings(codes[:, :-1])), dim=1)
@@ -102,7 +99,7 @@ def test_fast_logits_place_by_place_equal_those_at_once(model: DualAR) -> None:
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-5, atol=1e-5)
 
 
-def test_the_last_codebook_alone_makes_no_frame() -> None:
+def test_codes_of_the_last_codebook_alone_are_not_a_frame() -> None:
     inputs = torch.zeros(1, 4, 4, dtype=torch.long)
     inputs[0, 1:, 1] = torch.tensor([0, 5, 0])
     inputs[0, 1:, 2] = torch.tensor([0, 0, 6])
@@ -111,17 +108,17 @@ def test_the_last_codebook_alone_makes_no_frame() -> None:
     assert is_frame.tolist() == [[True, False, False, False]]
 
 
-def test_codes_count_only_at_semantic_tokens(model: DualAR) -> None:
+def test_only_semantic_tokens_embed_codes(model: DualAR) -> None:
     inputs = torch.full((1, 9, 4), 3)
     inputs[0, 0] = torch.tensor([1035, 1036, 1036 + 1023, 1036 + 1024])
     embedded = model.embed(inputs)[0]
-    of_codes = sum(model.codebook_embeddings(torch.tensor(3 + 1024 * k)) for k in range(8))
+    code_embeddings = sum(model.codebook_embeddings(torch.tensor(3 + 1024 * k)) for k in range(8))
     is_semantic = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
-    expected = model.embeddings(inputs[0, 0]) + is_semantic * of_codes
+    expected = model.embeddings(inputs[0, 0]) + is_semantic * code_embeddings
     torch.testing.assert_close(embedded, expected)
 
 
-def test_gradient_checkpointing_changes_no_gradient(
+def test_gradient_checkpointing_does_not_change_gradients(
     assets: Path, golden: dict[str, Tensor]
 ) -> None:
     gradients = []
@@ -135,7 +132,8 @@ def test_gradient_checkpointing_changes_no_gradient(
 
 
 def test_tied_embeddings_are_the_vocabulary_head(assets: Path) -> None:
-    config = replace(load_dual_ar(assets / "text2semantic").config, tie_word_embeddings=True)
+    config = load_dual_ar(assets / "text2semantic").config
+    config = config.model_copy(update={"tie_word_embeddings": True})
     model = DualAR(config, semantic_begin_id=1036, num_semantic_tokens=1024)
     assert not any(key.startswith("output") for key in model.state_dict())
     hidden = torch.randn(2, 32)
@@ -143,6 +141,6 @@ def test_tied_embeddings_are_the_vocabulary_head(assets: Path) -> None:
     torch.testing.assert_close(model.token_logits(hidden), expected)
 
 
-def test_more_tokens_than_the_model_takes_are_refused(model: DualAR) -> None:
+def test_a_sequence_longer_than_max_seq_len_is_an_error(model: DualAR) -> None:
     with pytest.raises(ValueError, match="at most max_seq_len = 512 tokens, got 513"):
         model.hidden_states(torch.zeros(1, 9, 513, dtype=torch.long))

@@ -1,12 +1,13 @@
-"""The parts of the transformer, by hand."""
+"""Layers of the transformer, compared with results by hand."""
 
+import pytest
 import torch
 
 from fishdvc.model.kv_cache import KVCache
-from fishdvc.model.layers import RMSNorm, Unpadding, rotary_table, rotate
+from fishdvc.model.layers import Attention, RMSNorm, Unpadding, rotary_table, rotate
 
 
-def test_rotation_turns_neighbouring_pairs() -> None:
+def test_neighbouring_pairs_are_rotated() -> None:
     table = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])  # a quarter turn, then none
     x = torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 1, 4)
     assert rotate(x, table).flatten().tolist() == [-2.0, 1.0, 3.0, 4.0]
@@ -22,7 +23,7 @@ def test_the_rotary_table_is_rounded_to_bfloat16() -> None:
     assert not torch.equal(table, exact)
 
 
-def test_the_norm_rounds_before_the_weight() -> None:
+def test_the_norm_rounds_before_it_multiplies_by_the_weight() -> None:
     torch.manual_seed(0)
     norm = RMSNorm(1000, eps=0.0).bfloat16()
     norm.weight.data.normal_()
@@ -32,21 +33,36 @@ def test_the_norm_rounds_before_the_weight() -> None:
     assert not torch.equal(norm(x), (exact * norm.weight.float()).bfloat16())
 
 
-def test_packing_drops_padding_and_puts_back_zeros() -> None:
+def test_unpadding_removes_padding_and_restores_zeros() -> None:
     unpadding = Unpadding.of(torch.tensor([[False, False, True], [False, True, True]]))
     padded = torch.arange(1.0, 7.0).reshape(2, 3, 1)
-    packed = unpadding.remove(padded)
-    assert packed.flatten().tolist() == [1.0, 2.0, 4.0]
-    assert unpadding.restore(packed).squeeze(-1).tolist() == [[1.0, 2.0, 0.0], [4.0, 0.0, 0.0]]
+    unpadded = unpadding.remove(padded)
+    assert unpadded.flatten().tolist() == [1.0, 2.0, 4.0]
+    assert unpadding.restore(unpadded).squeeze(-1).tolist() == [[1.0, 2.0, 0.0], [4.0, 0.0, 0.0]]
 
 
-def test_a_cache_returns_all_so_far_and_can_be_cleared() -> None:
+def test_a_cache_returns_all_tokens_and_can_be_cleared() -> None:
     cache = KVCache(3)
     tokens = torch.arange(6.0).reshape(1, 1, 3, 2)
     cache.append(tokens[:, :, :2], -tokens[:, :, :2])
     keys, values = cache.append(tokens[:, :, 2:], -tokens[:, :, 2:])
     assert torch.equal(keys, tokens)
     assert torch.equal(values, -tokens)
+    with pytest.raises(ValueError, match="KV cache overflow: 4 > 3"):
+        cache.append(tokens[:, :, 2:], -tokens[:, :, 2:])
     cache.clear()
     keys, _ = cache.append(tokens[:, :, 2:], tokens[:, :, 2:])
     assert torch.equal(keys, tokens[:, :, 2:])
+
+
+def test_a_filled_cache_takes_one_token_at_a_time() -> None:
+    attention, cache, table = (
+        Attention(8, 2, 1, qkv_bias=False),
+        KVCache(9),
+        rotary_table(9, 4, 1e4),
+    )
+    with pytest.raises(ValueError, match="KV cache is empty"):
+        KVCache.join([cache], 1)
+    attention(torch.ones(1, 3, 8), table[:3], cache=cache)
+    with pytest.raises(ValueError, match="KV cache with 3 tokens: expected 1 new, got 2"):
+        attention(torch.ones(1, 2, 8), table[3:5], cache=cache)

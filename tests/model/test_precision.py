@@ -1,4 +1,4 @@
-"""Computing in float32 by module equals a model converted as a whole, and leaves no trace."""
+"""Computation in float32, one module at a time."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.model.precision import float32_by_module
 
 
-def test_it_computes_what_a_float32_model_computes(assets: Path) -> None:
+def test_it_computes_the_same_as_a_float32_model_and_restores_the_weights(assets: Path) -> None:
     torch.manual_seed(0)
     inputs = torch.randint(1, 1000, (1, 9, 12))
     small = load_dual_ar(assets / "text2semantic", dtype=torch.bfloat16)

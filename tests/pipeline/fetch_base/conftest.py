@@ -1,78 +1,58 @@
-"""A hub on 127.0.0.1, for huggingface_hub's real client.
-
-It answers HEAD and GET of ``/<repository>/resolve/<revision>/<file>`` as the Hugging Face Hub does:
-small files itself, large ones by a redirect to another host (here ``localhost``), with the headers
-of its Xet storage. It can refuse, cut connections and stall.
-"""
+"""A fake hub on 127.0.0.1 for the real client, huggingface_hub."""
 
 import hashlib
+import json
 import re
-import socket
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from fishdvc.base.published import PUBLISHED_REVISION
+from fishdvc.base import published
+from fishdvc.base.published import PUBLISHED_REVISION, PublishedFile
 
 CODEC = "firefly-gan-vq-fsq-8x1024-21hz-generator.pth"
-LOOPBACK = ("127.0.0.1", "localhost")
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the server was asked."""
-
-    method: str
-    path: str
-    range: str | None
-    token: str | None
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 @dataclass
 class Hub:
-    """What the server holds and how it behaves; tests change it while it runs.
+    """Contents and behaviour of the server.
 
     Attributes:
-        files: Contents by name; those of ``.pth`` are large: redirected.
-        token: What a client must show; ``None`` lets all in.
-        status: Answer this to everything.
-        headers: Further headers of every refusal.
-        cuts: Per file, after how many bytes of a body the connection breaks; used up in order.
-        reset: Whether it breaks by a reset instead of an early end.
-        stall: If set, a cut body stays open until this is set.
-        without_hub_headers: Answer as any web server does.
+        files: Contents by name. A ``.pth`` is redirected to another host, as large files are.
+        commit: The only commit. The branch "main" points to it.
+        prefix: Path of the hub on the server.
+        token: Token that a client must send to read files.
+        status: Answer every request with this status and a web page.
+        cuts: Numbers of bytes after which connections are cut, by name of the file.
+        requests: Method, path, range and token of each request.
     """
 
     files: dict[str, bytes]
     repository: str = "fishaudio/fish-speech-1.5"
-    branches: dict[str, str] = field(default_factory=lambda: {"main": PUBLISHED_REVISION})
+    commit: str = PUBLISHED_REVISION
     prefix: str = ""
     token: str | None = None
     status: int | None = None
-    headers: dict[str, str] = field(default_factory=dict)
     cuts: dict[str, list[int]] = field(default_factory=dict)
-    reset: bool = False
-    stall: threading.Event | None = None
-    without_hub_headers: bool = False
-    requests: list[Request] = field(default_factory=list)
+    requests: list[tuple[str, str, str | None, str | None]] = field(default_factory=list)
     port: int = 0
 
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}{self.prefix}"
-
-    def fetched(self, name: str) -> list[str | None]:
-        """The ranges asked for in GET requests of a file's bytes, wherever they lie."""
-        paths = (f"/cdn/{name}",) if name.endswith(".pth") else (f"{PUBLISHED_REVISION}/{name}",)
-        return [r.range for r in self.requests if r.method == "GET" and r.path.endswith(paths)]
+    def ranges(self, name: str) -> list[str | None]:
+        """Ranges of the requests for a file's bytes, after the redirect."""
+        end = f"/cdn/{name}" if name.endswith(".pth") else f"/{name}"
+        return [r[2] for r in self.requests if r[0] == "GET" and r[1].endswith(end)]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -83,170 +63,111 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_HEAD(self) -> None:
-        self.answer()
+        self.do_GET()
 
     def do_GET(self) -> None:
-        self.answer()
-
-    def answer(self) -> None:
-        hub, token = self.hub, self.headers["Authorization"]
-        if self.path == f"{hub.prefix}/api/agent-harnesses":
-            # The client asks this of its own accord, once a day, to word its User-Agent.
-            return self.refuse(404, {})
-        hub.requests.append(Request(self.command, self.path, self.headers["Range"], token))
-        if self.path.startswith("/cdn/"):
-            return self.send_body(self.path.removeprefix("/cdn/"), {})
-        match = re.fullmatch(rf"{hub.prefix}/(.+)/resolve/([^/]+)/(.+)", self.path)
-        if hub.status or not match:
-            return self.refuse(hub.status or 404, hub.headers)
-        repository, revision, name = match.groups()
-        commit = hub.branches.get(revision, revision)
-        if hub.token and token != f"Bearer {hub.token}":
-            return self.refuse(403 if token else 401, {"X-Error-Code": "GatedRepo"})
+        hub, token, path = self.hub, self.headers["Authorization"], urlsplit(self.path).path
+        if path.endswith("/api/agent-harnesses"):  # The client asks this once a day.
+            return self.answer(404)
+        hub.requests.append((self.command, path, self.headers["Range"], token))
+        if hub.status:
+            return self.answer(hub.status, b"<html>")
+        if path.startswith("/cdn/"):
+            return self.send_file(path.removeprefix("/cdn/"))
+        pattern = rf"{hub.prefix}/(?:api/models/)?(.+?)/(revision|tree|resolve)/([^/]+)/?(.*)"
+        match = re.fullmatch(pattern, path)
+        if not match:
+            return self.answer(404)
+        repository, kind, revision, name = match.groups()
         if repository != hub.repository:
-            return self.refuse(404 if token else 401, {"X-Error-Code": "RepoNotFound"})
-        if commit not in hub.branches.values():
-            return self.refuse(404, {"X-Error-Code": "RevisionNotFound"})
-        if name not in hub.files:
-            headers = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}
-            return self.refuse(404, headers)
-        content = hub.files[name]
-        if hub.without_hub_headers:
-            return self.send_body(name, {})
+            return self.answer(401, **{"X-Error-Code": "RepoNotFound"})
+        if revision not in ("main", hub.commit):
+            return self.answer(404, **{"X-Error-Code": "RevisionNotFound"})
+        if kind == "revision":
+            return self.answer(200, json.dumps({"id": repository, "sha": hub.commit}).encode())
+        if kind == "tree":
+            sizes = {name: len(content) for name, content in hub.files.items()}
+            tree = [{"type": "file", "path": k, "size": v, "oid": "0"} for k, v in sizes.items()]
+            return self.answer(200, json.dumps(tree).encode())
+        if hub.token and token != f"Bearer {hub.token}":
+            return self.answer(401, **{"X-Error-Code": "GatedRepo"})
+        headers = {"X-Repo-Commit": hub.commit, "ETag": f'"{sha256(hub.files[name])}"'}
         if not name.endswith(".pth"):
-            blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-            return self.send_body(name, {"X-Repo-Commit": commit, "ETag": f'"{blob}"'})
-        sha256 = hashlib.sha256(content).hexdigest()
-        self.send_response(302)
-        xet_token = f"{hub.endpoint}/api/models/{repository}/xet-read-token/{commit}"
-        headers = {
+            return self.send_file(name, **headers)
+        headers |= {
             "Location": f"http://localhost:{hub.port}/cdn/{name}",
-            "X-Repo-Commit": commit,
-            "X-Linked-Size": str(len(content)),
-            "X-Linked-ETag": f'"{sha256}"',
-            "X-Xet-Hash": sha256,
-            "Link": f'<{xet_token}>; rel="xet-auth"',
-            "Content-Length": "0",
+            "X-Linked-Size": str(len(hub.files[name])),
+            "X-Linked-ETag": headers["ETag"],
+            "X-Xet-Hash": sha256(hub.files[name]),
+            "Link": f'<http://127.0.0.1:{hub.port}/xet-read-token>; rel="xet-auth"',
         }
-        self.end_with(headers)
-        return None
+        return self.answer(302, **headers)
 
-    def refuse(self, status: int, headers: dict[str, str]) -> None:
+    def send_file(self, name: str, **headers: str) -> None:
+        start = int((self.headers["Range"] or "bytes=0-")[6:-1])
+        body = self.hub.files[name][start:]
+        headers["Content-Length"] = str(len(body))
+        if self.command == "GET" and self.hub.cuts.get(name):
+            body = body[: self.hub.cuts[name].pop(0)]
+            self.close_connection = True
+        self.answer(206 if start else 200, body, **headers)
+
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
-        self.end_with({"Content-Length": "0", **headers})
-
-    def end_with(self, headers: dict[str, str]) -> None:
-        for name, value in headers.items():
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-
-    def send_body(self, name: str, headers: dict[str, str]) -> None:
-        content = self.hub.files[name]
-        ranged = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
-        start = int(ranged[1]) if ranged else 0
-        body = content[start:]
-        self.send_response(206 if ranged else 200)
-        if ranged:
-            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        self.end_with({"Content-Length": str(len(body)), **headers})
-        if self.command == "HEAD":
-            return
-        cuts = self.hub.cuts.get(name)
-        if not cuts:
+        if self.command == "GET":
             self.wfile.write(body)
-            return
-        self.wfile.write(body[: cuts.pop(0)])
-        if self.hub.stall:
-            self.hub.stall.wait(30)
-        self.close_connection = True
-        if self.hub.reset:
-            # Closing without lingering sends a reset in place of an end.
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
-    """A hub that holds a whole base without a codec's JSON, and more."""
-    pattern = bytes(range(251))
-    hub = Hub(
-        files={
-            "config.json": b"{}",
-            "model.pth": pattern * 1000,
-            "tokenizer.tiktoken": b"YQ== 0\n",
-            "special_tokens.json": b'{"<|pad|>": 1}',
-            CODEC: pattern * 100,
-            "README.md": b"Not needed.",
-            "model.safetensors": b"Not needed.",
-        }
-    )
-    handler = type("HubHandler", (Handler,), {"hub": hub})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def set_endpoint(work: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Set the client's endpoint and cache, which it reads from the environment when imported."""
+
+    def set_endpoint(endpoint: str) -> None:
+        template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(work / "hf_home/hub"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(work / "hf_home/token"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)  # The client waits before it retries.
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return set_endpoint
+
+
+@pytest.fixture
+def hub(set_endpoint: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """The client's hub. Its base is the published one; no hash of the tokenizer is known."""
+    files = {
+        "config.json": b"{}",
+        "model.pth": bytes(range(251)) * 1000,
+        "tokenizer.tiktoken": b"YQ== 0\n",
+        "special_tokens.json": b'{"<|pad|>": 1}',
+        CODEC: bytes(range(251)) * 100,
+        "model.safetensors": b"Not needed.",
+    }
+    known = {
+        name: PublishedFile(num_bytes=len(files[name]), sha256=sha256(files[name]))
+        for name in ("config.json", "model.pth", CODEC)
+    }
+    known["tokenizer.tiktoken"] = PublishedFile(num_bytes=7)
+    reconstructed = ("0" * 64, sha256(files["special_tokens.json"]))
+    known["special_tokens.json"] = PublishedFile(num_bytes=14, reconstructed_sha256=reconstructed)
+    monkeypatch.setattr(published, "PUBLISHED_FILES", known)
+
+    hub = Hub(files)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("HubHandler", (Handler,), {"hub": hub}))
     hub.port = server.server_port
+    set_endpoint(f"http://127.0.0.1:{hub.port}")
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield hub
-    if hub.stall:
-        hub.stall.set()
     server.shutdown()
     huggingface_hub.close_session()
     server.server_close()
     thread.join()
-
-
-@pytest.fixture(autouse=True)
-def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    resolve = socket.getaddrinfo
-
-    def resolve_loopback(host: Any, *args: Any, **kwargs: Any) -> Any:
-        assert host in LOOPBACK, f"a request to {host}"
-        return resolve(host, *args, **kwargs)
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve_loopback)
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def connect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Point the client, which reads its environment when imported, to an endpoint: no waiting."""
-
-    def point(endpoint: str) -> None:
-        template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf_home/hub"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "hf_home/token"))
-        monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
-        monkeypatch.setattr("time.sleep", lambda _seconds: None)
-
-    return point
-
-
-@pytest.fixture
-def connected(hub: Hub, connect: Callable[[str], None]) -> Hub:
-    """The hub, and the client in this process pointed to it."""
-    connect(hub.endpoint)
-    return hub
-
-
-@pytest.fixture
-def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, bytes]], None]:
-    """Take files for the published ones: hashes of two kinds, and of the tokenizer none."""
-
-    def take(files: dict[str, bytes]) -> None:
-        from fishdvc.files import published_base
-
-        def facts(name: str, content: bytes) -> published_base.PublishedFile:
-            sha256 = hashlib.sha256(content).hexdigest()
-            if name == "special_tokens.json":
-                return published_base.PublishedFile(
-                    num_bytes=len(content), reconstructed_sha256=("0" * 64, sha256)
-                )
-            known = None if name == "tokenizer.tiktoken" else sha256
-            return published_base.PublishedFile(num_bytes=len(content), sha256=known)
-
-        table = {name: facts(name, files[name]) for name in published_base.PUBLISHED_FILES}
-        monkeypatch.setattr(published_base, "PUBLISHED_FILES", table)
-
-    return take

@@ -1,5 +1,7 @@
-"""fetch_base from a hub: what is fetched, in how many requests, and how it goes on after a cut."""
+"""Download of the base from a hub, and the error messages when it fails."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,31 @@ from fishdvc.pipeline.fetch_base import fetch_base
 BASE = Path("data/base")
 REPOSITORY = "fishaudio/fish-speech-1.5"
 CODEC = "firefly-gan-vq-fsq-8x1024-21hz-generator.pth"
-NEEDED = {"config.json", "model.pth", "tokenizer.tiktoken", "special_tokens.json", CODEC}
+NEEDED = ("config.json", "model.pth", "tokenizer.tiktoken", "special_tokens.json", CODEC)
 
 
-@pytest.fixture(autouse=True)
-def _publish(hub: Any, publish: Callable[[dict[str, bytes]], None]) -> None:
-    publish(hub.files)
+@pytest.fixture
+def fetch(shipped: Any) -> Callable[..., str]:
+    def fetch(**changes: Any) -> str:
+        return fetch_base(shipped("base", **{"source": REPOSITORY, **changes}), base=BASE)
+
+    return fetch
 
 
-def fetch(shipped: Any, **changes: Any) -> str:
-    return fetch_base(shipped("base", **{"source": REPOSITORY, **changes}), base=BASE)
+@pytest.fixture
+def fail(fetch: Callable[..., str]) -> Callable[..., str]:
+    """Fetch, which must fail and keep the old base. Return the message."""
+
+    def fail(**changes: Any) -> str:
+        BASE.mkdir(parents=True, exist_ok=True)
+        (BASE / "config.json").write_text("old")
+        with pytest.raises(CheckpointError) as caught:
+            fetch(**changes)
+        assert [path.name for path in Path("data").rglob("*")] == ["base", "config.json"]
+        assert (BASE / "config.json").read_text() == "old"
+        return str(caught.value)
+
+    return fail
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -34,141 +51,180 @@ def needed(hub: Any) -> dict[str, bytes]:
     return {name: hub.files[name] for name in NEEDED}
 
 
-def test_only_the_files_needed_are_fetched_each_once(shipped: Any, connected: Any) -> None:
-    fetch(shipped)
-    assert contents(BASE) == needed(connected)
-    for name in NEEDED:
-        assert connected.fetched(name) == [None]
-    asked = {request.path.split("/")[-1] for request in connected.requests}
-    assert asked == NEEDED | {CODEC.replace(".pth", ".json")}
-
-
-def test_the_summary_names_files_of_which_no_hash_is_published(
-    shipped: Any, connected: Any
-) -> None:
-    summary = fetch(shipped)
+def test_only_the_needed_files_are_downloaded_once_and_without_xet(fetch: Any, hub: Any) -> None:
+    summary = fetch()
     assert summary.startswith(f"fetch_base: {REPOSITORY}, 0.3 MB, ")
-    known = f"commit {PUBLISHED_REVISION[:12]}, no published hash to compare with: "
-    assert summary.endswith(f"; {known}tokenizer.tiktoken")
-    # Not one of the two ways it may have been written: of the right size, so taken and named.
-    connected.files["special_tokens.json"] = b'{"<|pod|>": 1}'
-    Path(constants.HF_HUB_CACHE).rename("old_cache")
-    assert fetch(shipped).endswith("with: tokenizer.tiktoken, special_tokens.json")
+    assert summary.endswith(f"commit {PUBLISHED_REVISION[:12]}, no known hash: tokenizer.tiktoken")
+    assert contents(BASE) == needed(hub)
+    assert all(hub.ranges(name) == [None] for name in NEEDED)
+    assert not hub.ranges("model.safetensors")
+    assert not hub.ranges("xet-read-token")
 
 
-def test_of_another_commit_no_hash_is_published(shipped: Any, connected: Any) -> None:
-    connected.branches["main"] = "b" * 40
-    connected.files["config.json"] = b'{"another": "model"}'
-    summary = fetch(shipped, revision="main")
-    assert "; commit bbbbbbbbbbbb, no published hash to compare with: config.json, " in summary
-
-
-@pytest.mark.usefixtures("connected")
-def test_a_branch_at_the_published_commit_is_the_published_base(shipped: Any) -> None:
-    assert fetch(shipped, revision="main").endswith("compare with: tokenizer.tiktoken")
+def test_files_of_another_commit_are_not_compared_with_the_published_ones(
+    fetch: Any, hub: Any
+) -> None:
+    hub.commit, hub.files["config.json"] = "b" * 40, b'{"another": "model"}'
+    codec_config = CODEC.replace(".pth", ".json")
+    hub.files[codec_config] = b"{}"
+    assert "; commit bbbbbbbbbbbb, no known hash: config.json, " in fetch(revision="main")
+    assert contents(BASE) == {**needed(hub), codec_config: b"{}"}
 
 
 @pytest.mark.parametrize("revision", [PUBLISHED_REVISION, "main"])
-def test_what_is_in_the_cache_needs_no_network(
-    revision: str, shipped: Any, connected: Any, monkeypatch: pytest.MonkeyPatch
+def test_files_in_the_cache_need_no_network(
+    revision: str, fetch: Any, hub: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connected.files[CODEC.replace(".pth", ".json")] = b"{}"
-    fetch(shipped, revision=revision)
-    first = contents(BASE)
-    assert len(first) == 6
-    connected.requests.clear()
+    fetch(revision=revision)
+    hub.requests.clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    fetch(shipped, revision=revision)
-    assert contents(BASE) == first
-    assert not connected.requests
-
-
-def test_the_cache_knows_that_the_pinned_commit_has_no_codec_configuration(
-    shipped: Any, connected: Any
-) -> None:
-    fetch(shipped)
-    connected.requests.clear()
-    fetch(shipped)
-    assert not connected.requests
-
-
-@pytest.mark.parametrize("reset", [False, True])
-def test_a_connection_that_breaks_is_taken_up_where_it_broke(
-    reset: bool, shipped: Any, connected: Any
-) -> None:
-    connected.cuts = {"model.pth": [100_000, 50_000]}
-    connected.reset = reset
-    fetch(shipped)
-    assert contents(BASE) == needed(connected)
-    ranges = connected.fetched("model.pth")
-    assert len(ranges) == 3
-    starts = [int((r or "bytes=0-")[6:-1]) for r in ranges]
-    assert starts == sorted(set(starts))
-    # A reset may throw away what lay unread at the client.
-    assert reset or starts == [0, 100_000, 150_000]
-
-
-def test_a_download_that_was_given_up_goes_on_in_the_next_run(shipped: Any, connected: Any) -> None:
-    connected.cuts = {"model.pth": [90_000, *[0] * 20]}
-    with pytest.raises(CheckpointError, match=r"model\.pth: .* run it again: what has arrived is"):
-        fetch(shipped)
-    assert not BASE.exists()
-    connected.cuts.clear()
-    connected.requests.clear()
-    fetch(shipped)
-    assert contents(BASE) == needed(connected)
-    assert connected.fetched("model.pth") == ["bytes=90000-"]
-    assert connected.fetched("config.json") == []
-
-
-def test_more_bytes_than_the_file_has_are_no_beginning_of_it(shipped: Any, connected: Any) -> None:
-    snapshot = Path(constants.HF_HUB_CACHE, "models--fishaudio--fish-speech-1.5/snapshots")
-    partial = snapshot / PUBLISHED_REVISION / "model.pth.incomplete"
-    partial.parent.mkdir(parents=True)
-    partial.write_bytes(bytes(300_000))
-    fetch(shipped)
-    assert contents(BASE) == needed(connected)
-
-
-def test_a_mirror_below_a_path_serves_the_same(
-    shipped: Any, hub: Any, connect: Callable[[str], None]
-) -> None:
-    hub.prefix = "/mirrors/hf"
-    connect(hub.endpoint)
-    fetch(shipped)
+    fetch(revision=revision)
     assert contents(BASE) == needed(hub)
-    own = [request.path for request in hub.requests if not request.path.startswith("/cdn/")]
-    assert all(path.startswith("/mirrors/hf/fishaudio/") for path in own)
+    assert not hub.requests
 
 
-def test_the_token_opens_a_gated_repository_and_stays_with_the_hub(
-    shipped: Any, connected: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_cut_connection_is_resumed(fetch: Any, hub: Any) -> None:
+    hub.cuts = {"model.pth": [100_000, 50_000]}
+    fetch()
+    assert contents(BASE) == needed(hub)
+    assert hub.ranges("model.pth") == [None, "bytes=100000-", "bytes=150000-"]
+
+
+def test_complete_files_are_kept_when_a_connection_is_lost(fetch: Any, fail: Any, hub: Any) -> None:
+    hub.cuts = {"model.pth": [90_000, *[0] * 20]}
+    assert "then run fetch_base again: complete files are kept" in fail()
+    hub.cuts.clear()
+    hub.requests.clear()
+    fetch()
+    assert contents(BASE) == needed(hub)
+    assert hub.ranges("model.pth") == [None]
+    assert not hub.ranges("config.json")
+
+
+def test_a_mirror_below_a_path_gets_the_token_and_other_hosts_do_not(
+    fetch: Any, hub: Any, set_endpoint: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connected.token = "hf_secret"
+    hub.prefix, hub.token = "/some/path", "hf_secret"
+    set_endpoint(f"http://127.0.0.1:{hub.port}/some/path")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    fetch(shipped)
-    assert contents(BASE) == needed(connected)
-    elsewhere = [r for r in connected.requests if r.path.startswith("/cdn/")]
-    assert len(elsewhere) == 2
-    assert {request.token for request in elsewhere} == {None}
+    fetch(revision="main")
+    assert contents(BASE) == needed(hub)
+    tokens = {path.split("/")[1]: token for _, path, _, token in hub.requests}
+    assert tokens == {"some": "Bearer hf_secret", "cdn": None}
 
 
-def test_a_login_in_the_hub_s_folder_counts_as_the_token(shipped: Any, connected: Any) -> None:
-    connected.token = "hf_secret"
-    Path("hf_home").mkdir()
-    Path("hf_home/token").write_text("hf_secret")
-    fetch(shipped)
-    assert contents(BASE) == needed(connected)
+def test_an_own_codec_replaces_the_repository_s(fetch: Any, hub: Any) -> None:
+    own = Path("data/external/fetch_base/mine.pth")
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"codec")
+    own.with_suffix(".json").write_bytes(b"{}")
+    fetch(codec_checkpoint=str(own))
+    expected = needed(hub) | {"mine.pth": b"codec", "mine.json": b"{}"}
+    del expected[CODEC]
+    assert contents(BASE) == expected
+    assert not hub.ranges(CODEC)
 
 
-def test_a_codec_of_one_s_own_takes_the_place_of_the_repository_s(
-    shipped: Any, connected: Any
+@pytest.mark.parametrize(
+    ("changes", "behaviour", "message"),
+    [
+        (
+            {"source": "fishaudio/no"},
+            {},
+            "fishaudio/no at {commit}: no such folder here, and no such repository at {hub}, or it "
+            "is private; correct base.source or set HF_TOKEN",
+        ),
+        (
+            {"source": "data/my/base"},
+            {},
+            "data/my/base at {commit}: 'data/my/base' is neither a folder here nor the name of a "
+            "repository (<owner>/<name>); correct base.source",
+        ),
+        (
+            {"revision": "v2"},
+            {},
+            "{repository} at v2: the repository has no such revision; correct base.revision",
+        ),
+        (
+            {},
+            {"token": "hf_secret"},
+            "{repository} at {commit}: the repository is gated; accept its terms at "
+            "{hub}/{repository} and set HF_TOKEN to a token of the same account",
+        ),
+        (
+            {},
+            {"status": 503},
+            "{repository} at {commit}: {hub} answered 503 Service Unavailable; check HF_ENDPOINT "
+            "and HF_TOKEN, or try again later",
+        ),
+        (
+            {},
+            {"status": 200},
+            "{repository} at {commit}: {hub} does not answer like a Hugging Face Hub; correct "
+            "HF_ENDPOINT or the settings of the proxy",
+        ),
+    ],
+)
+def test_a_refused_download_says_what_to_do(
+    changes: dict[str, str], behaviour: dict[str, Any], message: str, fail: Any, hub: Any
 ) -> None:
-    Path("mine.pth").write_bytes(b"codec")
-    Path("mine.json").write_bytes(b"{}")
-    params = {"codec_checkpoint": "./mine.pth"}
-    fetch(shipped, **params)
-    expected = {name: connected.files[name] for name in NEEDED - {CODEC}}
-    assert contents(BASE) == {**expected, "mine.pth": b"codec", "mine.json": b"{}"}
-    assert connected.fetched(CODEC) == []
-    assert shipped("base", **params).codec_file == "mine.pth"
+    vars(hub).update(behaviour)
+    assert fail(**changes) == message.format(
+        repository=REPOSITORY, commit=PUBLISHED_REVISION, hub=f"http://127.0.0.1:{hub.port}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "message"),
+    [
+        ("http://127.0.0.1:9", "connection to {} failed ([Errno 111] Connection refused); check"),
+        ("hf-mirror.com", "{} is not a URL; set HF_ENDPOINT to one such as https://huggingface"),
+        ("http://127.0.0.1:one", "{} is not a URL; set HF_ENDPOINT to one such as https://hugg"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_reached(
+    endpoint: str, message: str, fail: Any, set_endpoint: Callable[[str], None]
+) -> None:
+    set_endpoint(endpoint)
+    assert message.format(endpoint) in fail()
+
+
+def test_offline_without_cached_files(fail: Any, hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert fail().endswith(": not in the cache (HF_HOME), and HF_HUB_OFFLINE is set; unset it")
+    assert not hub.requests
+
+
+def test_a_full_disk(fail: Any, hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raise_disk_full(*_args: Any, **_options: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", raise_disk_full)
+    assert f"{constants.HF_HUB_CACHE} is full; free some space or set HF_HOME" in fail()
+    assert hub.requests
+
+
+def test_all_missing_files_are_named(fail: Any, hub: Any) -> None:
+    del hub.files["tokenizer.tiktoken"], hub.files[CODEC]
+    summary, *problems = fail().splitlines()
+    todo = "correct base.source, base.revision or base.codec_checkpoint (2 problems):"
+    assert summary.endswith(
+        f": no base model; {REPOSITORY} at {PUBLISHED_REVISION} has none; {todo}"
+    )
+    assert [Path(line.split(":")[0]).name for line in problems] == ["tokenizer.tiktoken", CODEC]
+
+
+def test_files_that_differ_are_named_and_downloaded_again_after_their_removal(
+    fetch: Any, fail: Any, hub: Any
+) -> None:
+    right = dict(hub.files)
+    hub.files |= {"model.pth": bytes(251_000), "tokenizer.tiktoken": b"YQ== 0\nYg== 1\n"}
+    summary, model, tokenizer = fail().splitlines()
+    assert summary.endswith("set HF_ENDPOINT to another server (2 problems):")
+    assert model.startswith("  model.pth: expected 251,000 bytes, SHA-256 ")
+    assert tokenizer.startswith("  tokenizer.tiktoken: expected 7 bytes, SHA-256 unknown, got 14 b")
+    hub.files = right
+    for line in (model, tokenizer):
+        Path(line.split("; rm ")[1]).unlink()
+    fetch()
+    assert contents(BASE) == needed(hub)

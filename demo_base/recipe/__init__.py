@@ -1,0 +1,1 @@
+"""Train the demo's base model from scratch, and measure it."""

@@ -1,0 +1,222 @@
+"""Measure the demo's base: its codec, its speech, and the voice that it learns in fine-tuning.
+
+README.md has the packages that this script needs, and the command.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from demo_base.recipe import paths
+from demo_base.recipe.held_out import SpokenText, real_clips, recorded_clip, synthetic_clips
+from demo_base.recipe.metrics import (
+    SAMPLE_RATE_HZ,
+    Audio,
+    Recognizer,
+    SpeakerEncoder,
+    bootstrap_interval,
+    error_rates,
+)
+from demo_base.recipe.sequences import collate
+from demo_base.recipe.stages.assemble import CODEC_NAME
+from fishdvc.codec.checkpoint import load_codec
+from fishdvc.codec.codec import Codec
+from fishdvc.dataset.examples import tokenize_sentence
+from fishdvc.generation.settings import Sampling
+from fishdvc.generation.synthesizer import Reference, Synthesizer
+from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.params import read_params
+from fishdvc.text.tokenizer import load_tokenizer
+from fishdvc.training.loss import dual_ar_loss
+from fishdvc.validation import Checked
+
+PARTS = ("codec", "base", "fine_tuned")
+SYNTHETIC_VOICE = "slt"
+"""Voice of flite that speaks most of the base's sentences."""
+SECONDS_PER_CHARACTER = 0.16
+"""More than twice the duration of flite's speech. Longer speech would not end by itself."""
+
+Figures = dict[str, float | list[float]]
+
+
+class EvaluateParams(Checked):
+    """Section ``evaluate`` of params.yaml."""
+
+    num_clips: int = Field(description="Held-out recordings of Allison Smith.", ge=2)
+    min_s: float = Field(description="Shortest of them, in seconds.", gt=0)
+    max_s: float = Field(description="Longest of them, in seconds.", gt=0)
+    temperature: float = Field(description="Sampling temperature.", gt=0)
+    top_p: float = Field(description="Top-p of the sampling.", gt=0, le=1)
+    repetition_penalty: float = Field(description="Repetition penalty of the sampling.", gt=0)
+    reference: str = Field(description="File name of a clip of the demo's voice.")
+
+
+class Evaluation:
+    """Computes figures by name. Loads the codec and the judges once."""
+
+    def __init__(self, params: EvaluateParams) -> None:
+        self.params = params
+        codec_path = paths.CHECKPOINT / f"{CODEC_NAME}.pth"
+        self.codec = load_codec(codec_path, codec_path.with_suffix(".json"))
+        self.reference = recorded_clip(paths.RECORDINGS / params.reference)
+        self.recognizer = Recognizer()
+        self.speaker_encoder = SpeakerEncoder()
+
+    def codec_figures(self, clips: Sequence[SpokenText], voice: str) -> dict[str, Figures]:
+        """Compare clips of a voice with their round trip through the codec."""
+        originals, texts = [clip.audio for clip in clips], [clip.text for clip in clips]
+        decoded = [round_trip(self.codec, audio) for audio in originals]
+        before, after = self._embeddings(originals), self._embeddings(decoded)
+        pairs = (before @ before.T)[*np.triu_indices(len(before), 1)]
+        similarity = (before * after).sum(dim=1).mean()
+        return {
+            f"{voice}, recorded": self._error_rates(texts, originals),
+            f"{voice}, decoded": {
+                **self._error_rates(texts, decoded),
+                "mel_error": mean_mel_error(self.codec, originals, decoded),
+                "similarity": float(similarity),
+                "percentile_among_same_speaker_pairs": float(
+                    100 * (pairs < similarity).float().mean()
+                ),
+            },
+        }
+
+    def speech_figures(
+        self,
+        checkpoint: Path,
+        texts: Sequence[str],
+        voice: Sequence[Audio] = (),
+        *,
+        with_reference: bool = False,
+    ) -> Figures:
+        """Speak texts with a checkpoint; with clips of a voice, compute the similarity to them."""
+        synthesizer = Synthesizer(
+            load_dual_ar(checkpoint, dtype=torch.float32), self.codec, load_tokenizer(checkpoint)
+        )
+        sampling = Sampling(
+            temperature=self.params.temperature,
+            top_p=self.params.top_p,
+            repetition_penalty=self.params.repetition_penalty,
+        )
+        speech = synthesizer.speak(
+            texts,
+            seeds=range(len(texts)),
+            references=[self._encoded_reference(synthesizer)] if with_reference else [],
+            sampling=sampling,
+            max_part_s=max(map(len, texts)) * SECONDS_PER_CHARACTER + 1,
+        )
+        audio = [spoken.samples.numpy() for spoken in speech]
+        figures: Figures = {
+            **self._error_rates(texts, audio),
+            "end_rate": sum(spoken.ended for spoken in speech) / len(speech),
+        }
+        if voice:
+            similarity = (self._embeddings(audio) @ self._embeddings(voice).T).mean(dim=1).tolist()
+            figures["similarity"] = sum(similarity) / len(similarity)
+            figures["similarity_interval"] = list(bootstrap_interval(similarity))
+        return figures
+
+    @torch.no_grad()
+    def loss_figures(self, checkpoint: Path, clips: Sequence[SpokenText]) -> Figures:
+        """Compute the loss of clips' codes after their own text and after another clip's text.
+
+        The difference of the two says how much the model reads the text for this voice. The
+        difference from the loss of the training says how much was learned by heart.
+        """
+        model, tokenizer = load_dual_ar(checkpoint, dtype=torch.float32), load_tokenizer(checkpoint)
+        codes = [encode(self.codec, clip.audio) for clip in clips]
+        texts = [clip.text for clip in clips]
+        figures: Figures = {}
+        for name, given in (("", texts), ("_of_another_text", [*texts[1:], texts[0]])):
+            losses = []
+            for text, spoken in zip(given, codes, strict=True):
+                sentence = tokenize_sentence(tokenizer, [text], spoken)
+                batch = collate([[sentence]], padding_id=tokenizer.end_of_text_id)
+                loss = dual_ar_loss(model, batch.inputs, batch.labels)
+                losses.append((float(loss.token_loss), float(loss.code_loss)))
+            token_loss, code_loss = np.mean(losses, axis=0)
+            figures |= {f"token_loss{name}": token_loss, f"code_loss{name}": code_loss}
+        return figures
+
+    def _encoded_reference(self, synthesizer: Synthesizer) -> Reference:
+        samples = torch.from_numpy(self.reference.audio)
+        return synthesizer.encode_reference(samples, SAMPLE_RATE_HZ, self.reference.text)
+
+    def _error_rates(self, texts: Sequence[str], audio: Sequence[Audio]) -> Figures:
+        return {**error_rates(texts, [self.recognizer.transcribe(clip) for clip in audio])}
+
+    def _embeddings(self, audio: Sequence[Audio]) -> Tensor:
+        return torch.stack([self.speaker_encoder(clip) for clip in audio])
+
+
+@torch.inference_mode()
+def encode(codec: Codec, audio: Audio) -> NDArray[np.int16]:
+    """Encode a clip: ``(num_codebooks, frames)``."""
+    codes, _ = codec.encode(torch.from_numpy(audio)[None], torch.tensor([len(audio)]))
+    return codes[0].numpy().astype(np.int16)
+
+
+@torch.inference_mode()
+def round_trip(codec: Codec, audio: Audio) -> Audio:
+    """Encode and decode a clip. Up to one frame is lost at its end."""
+    codes = torch.from_numpy(encode(codec, audio)).long()[None]
+    decoded, num_samples = codec.decode(codes, torch.tensor([codes.shape[-1]]))
+    samples: Audio = decoded[0, : int(num_samples)].numpy()
+    return samples
+
+
+@torch.inference_mode()
+def mean_mel_error(codec: Codec, originals: Sequence[Audio], decoded: Sequence[Audio]) -> float:
+    """Compute the mean absolute error of the log-mel spectrograms."""
+    errors = []
+    for before, after in zip(originals, decoded, strict=True):
+        recorded, spoken = codec.log_mel(torch.from_numpy(np.stack([before[: len(after)], after])))
+        errors.append(float((recorded - spoken).abs().mean()))
+    return sum(errors) / len(errors)
+
+
+def main() -> None:
+    """Write the figures as JSON and print them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
+    parts = parser.parse_args().only
+    params = read_params(paths.PARAMS, "evaluate", EvaluateParams)
+    evaluation = Evaluation(params)
+    held_out = (paths.TEXTS / "held_out.txt").read_text().splitlines()
+    third = len(held_out) // 3
+    real = real_clips(
+        paths.RECORDINGS, size=params.num_clips, min_s=params.min_s, max_s=params.max_s
+    )
+    figures: dict[str, Figures] = {}
+    if "codec" in parts:
+        synthetic = synthetic_clips(held_out[:third], SYNTHETIC_VOICE)
+        figures |= evaluation.codec_figures(real, "Allison")
+        figures |= evaluation.codec_figures(synthetic, SYNTHETIC_VOICE)
+    if "base" in parts:
+        for i, kind in enumerate(("examples", "prompts", "spellings")):
+            texts = held_out[i * third : (i + 1) * third]
+            clips = synthetic_clips(texts, SYNTHETIC_VOICE)
+            figures[f"base, {kind}"] = evaluation.speech_figures(paths.CHECKPOINT, texts)
+            figures[f"base, {kind}, codes"] = evaluation.loss_figures(paths.CHECKPOINT, clips)
+    if "fine_tuned" in parts:
+        texts, voice = [clip.text for clip in real], [clip.audio for clip in real]
+        for name, checkpoint in (("base", paths.CHECKPOINT), ("fine-tuned", paths.FINE_TUNED)):
+            for prompt in ("alone", "with a reference"):
+                figures[f"{name}, {prompt}, Allison's texts"] = evaluation.speech_figures(
+                    checkpoint, texts, voice, with_reference=prompt != "alone"
+                )
+            figures[f"{name}, Allison's codes"] = evaluation.loss_figures(checkpoint, real)
+    paths.FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
+    for name, values in figures.items():
+        print(f"{name}: " + ", ".join(f"{k} {np.round(v, 3)}" for k, v in values.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""Files of the recipe, relative to its folder, in which the stages run."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+CODEC_CONFIG = Path("codec.json")
+MODEL_CONFIG = Path("model.json")
+TEXTS = Path("texts")
+SPEECH = Path("speech")
+"""``<voice>/<clip>.flac``, with a text in ``<clip>.lab`` where it is known."""
+CODES = Path("codes")
+"""``<voice>/<clip>.npy``, int16 ``(num_codebooks, frames)``."""
+ENCODER_WEIGHTS = Path("trained/codec.pth")
+"""The codec without its head."""
+CODEC_WEIGHTS = Path("trained/generator.pth")
+TOKENIZER = Path("trained/tokenizer")
+MODEL_WEIGHTS = Path("trained/model.pth")
+STATES = Path("work")
+"""States to resume from. No outputs, because DVC removes outputs before it runs a stage."""
+CHECKPOINT = Path("../checkpoint")
+RECORDINGS = Path("../../data/raw/allison-en")
+"""Clips of the demo's main voice."""
+FINE_TUNED = Path("../../data/merged")
+"""Checkpoint that the demo's pipeline writes."""
+FIGURES = Path("figures.json")

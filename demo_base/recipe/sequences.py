@@ -1,0 +1,126 @@
+"""Draw the sequences of a training step of the dual-AR model, and locate their text and speech."""
+
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fishdvc.dataset.collate import Batch, collate_sequences
+from fishdvc.dataset.examples import TokenizedSentence, training_example
+from fishdvc.text.prompt import generation_prompt
+from fishdvc.text.tokenizer import Tokenizer
+
+SENTENCE_COUNTS = (1,) * 11 + (2, 2, 6, 6, 20)
+"""Numbers of sentences in a sequence, equally likely.
+
+In generation a reference stands before the text, and fine-tuning fills its sequences with
+sentences; both need sequences of several sentences here.
+"""
+SHORTEST_SHARE = 0.15
+"""Share of the sentences, the shortest, that training begins with."""
+
+
+@dataclass(frozen=True)
+class PromptShape:
+    """Numbers of tokens around a sentence's text, the same in every prompt."""
+
+    num_before_text: int
+    num_after_text: int
+    """Up to and including ``<|voice|>``."""
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> Self:
+        """Find the position at which the prompts of two texts of one token differ."""
+        first, second = (
+            generation_prompt(tokenizer, text, num_codebooks=1)[0] for text in ("a", "b")
+        )
+        (position,) = np.flatnonzero(first != second)
+        return cls(int(position), len(first) - int(position) - 1)
+
+
+class SequenceSampler:
+    """Draws sequences of one to twenty sentences of one voice, of similar length.
+
+    Sentences that would make a sequence longer than ``max_tokens`` are dropped from its end. The
+    same seed and step give the same sequences.
+    """
+
+    def __init__(
+        self,
+        voices: list[list[TokenizedSentence]],
+        *,
+        shares: NDArray[np.float64],
+        curriculum_steps: int,
+        max_tokens: int,
+        seed: int,
+    ) -> None:
+        """Take the sentences of each voice and the probability of each voice."""
+        self.voices = [sorted(voice, key=lambda s: s.num_tokens) for voice in voices]
+        self.shares = shares
+        self.curriculum_steps, self.max_tokens, self.seed = curriculum_steps, max_tokens, seed
+
+    def sequences(self, step: int, num_frames: int) -> list[list[TokenizedSentence]]:
+        """Draw sequences of about ``num_frames`` frames together."""
+        rng = np.random.default_rng((self.seed, step))
+        length = int(rng.choice(SENTENCE_COUNTS))
+        known = min(1.0, SHORTEST_SHARE + (1 - SHORTEST_SHARE) * step / self.curriculum_steps)
+        drawn: list[list[TokenizedSentence]] = []
+        # Draw twice as many as needed: a half of the sorted sequences has similar lengths.
+        while sum(s.codes.shape[1] for sequence in drawn for s in sequence) < 2 * num_frames:
+            voice = self.voices[rng.choice(len(self.voices), p=self.shares)]
+            num_known = max(1, int(known * len(voice)))
+            sequence = [voice[i] for i in rng.integers(num_known, size=length)]
+            ends = accumulate(sentence.num_tokens for sentence in sequence)
+            drawn.append(
+                [s for s, end in zip(sequence, ends, strict=True) if end <= self.max_tokens]
+            )
+        drawn.sort(key=lambda sequence: sum(s.num_tokens for s in sequence))
+        half = (len(drawn) + 1) // 2
+        start = int(rng.integers(len(drawn) - half + 1))
+        return drawn[start : start + half]
+
+
+def collate(sequences: list[list[TokenizedSentence]], *, padding_id: int) -> Batch:
+    """Build inputs and labels of sequences."""
+    examples = []
+    for sequence in sequences:
+        tokens, labels = zip(*map(training_example, sequence), strict=True)
+        examples.append((np.concatenate(tokens, axis=1), np.concatenate(labels, axis=1)))
+    return collate_sequences(examples, padding_id=padding_id)
+
+
+def diagonal_log_weights(
+    sequences: list[list[TokenizedSentence]], shape: PromptShape, *, spread: float
+) -> Tensor:
+    """Compute where in its text each frame of speech is, if all characters are equally long.
+
+    Args:
+        sequences: Sentences of each sequence.
+        shape: Shape of their prompts.
+        spread: Standard deviation of the Gaussian around the position, in tokens of text.
+
+    Returns:
+        ``(batch, tokens, tokens)``. Rows of tokens that predict a frame or the end of the speech
+        hold the logarithm of the Gaussian at the tokens of the text. All else is -inf.
+    """
+    num_tokens = max(sum(s.num_tokens for s in sequence) for sequence in sequences)
+    weights = torch.full((len(sequences), num_tokens, num_tokens), -torch.inf)
+    for of_sequence, sequence in zip(weights, sequences, strict=True):
+        start = 0
+        for sentence in sequence:
+            end = start + sentence.num_tokens
+            voice = end - sentence.codes.shape[1] - 1
+            text = slice(start + shape.num_before_text, voice + 1 - shape.num_after_text)
+            of_sequence[voice:end, text] = _gaussians(end - voice, text.stop - text.start, spread)
+            start = end
+    return weights
+
+
+def _gaussians(num_frames: int, num_text_tokens: int, spread: float) -> Tensor:
+    positions = (torch.arange(num_frames) + 0.5) / num_frames * num_text_tokens
+    distances = torch.arange(num_text_tokens) + 0.5 - positions.unsqueeze(1)
+    return -0.5 * (distances / spread).square()

@@ -1,0 +1,95 @@
+"""Train the codec's encoder, FSQ and upsampling against the mel spectrogram.
+
+A temporary decoder reads the mel spectrogram. A step of the waveform head costs ten times as much
+as a step of this training, so the head is trained in a stage of its own.
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from demo_base.recipe import paths
+from demo_base.recipe.crops import CropSampler, CropTrainingParams
+from demo_base.recipe.initialize import LAYER_SCALE, code_entropy_bits, random_codec
+from demo_base.recipe.losses import mel_distance
+from demo_base.recipe.training_loop import train
+from fishdvc.codec.codec import Codec
+from fishdvc.codec.config import CodecConfig
+from fishdvc.codec.layers import ConvNeXtBlock
+from fishdvc.codec.quantizer import CodebookProjection
+from fishdvc.params import read_params
+
+NUM_INITIAL_CROPS = 256
+
+
+class CodecParams(CropTrainingParams):
+    """Section ``codec`` of params.yaml."""
+
+    latent_limit: float = Field(description="Limit of the latents before FSQ.", gt=0)
+    latent_penalty: float = Field(description="Weight of the penalty beyond the limit.", ge=0)
+
+
+def mel_decoder(channels: int, mean_mel: Tensor) -> nn.Module:
+    """Build a small decoder from upsampled features to mel bands.
+
+    Its bias starts at the mean mel ``(num_mels,)``, which is thousands of small steps from 0.
+    """
+    block = ConvNeXtBlock(channels)
+    nn.init.constant_(block.gamma, LAYER_SCALE)
+    last = nn.Conv1d(channels, len(mean_mel), kernel_size=1)
+    last.bias = nn.Parameter(mean_mel)
+    return nn.Sequential(block, last)
+
+
+def latent_excess(codec: Codec, latents: Tensor, limit: float) -> Tensor:
+    """Penalize values before FSQ beyond ``limit``, and their means away from 0."""
+    excess = latents.new_zeros(())
+    fsq = codec.quantizer.residual_fsq
+    for projection, group in zip(fsq.rvqs, latents.chunk(fsq.num_codebooks, dim=1), strict=True):
+        assert isinstance(projection, CodebookProjection)
+        values = projection.project_in(group.transpose(1, 2))
+        excess = excess + nn.functional.relu(values.abs() - limit).square().mean()
+        excess = excess + values.mean(dim=(0, 1)).square().mean()
+    return excess
+
+
+def main() -> None:
+    """Write the codec's weights without the head."""
+    params = read_params(paths.PARAMS, "codec", CodecParams)
+    torch.set_num_threads(1)
+    config = CodecConfig.read(paths.CODEC_CONFIG)
+    crops = CropSampler(paths.SPEECH, params, frame_length_samples=config.frame_length_samples)
+    log_mel = Codec(config, decoder=False).log_mel
+    mel = log_mel(crops.batch(0, NUM_INITIAL_CROPS))
+    codec = random_codec(config, mel, seed=params.seed)
+    assert codec.quantizer.upsample is not None
+    upsample = codec.quantizer.upsample
+    decoder = mel_decoder(config.quantizer.input_dim, mel.mean(dim=(0, 2)))
+
+    def step(number: int) -> dict[str, Tensor]:
+        with torch.no_grad():
+            mel = log_mel(crops.batch(number))
+        latents = codec.quantizer.downsample(codec.backbone(mel))
+        quantized = codec.quantizer.residual_fsq(latents)
+        decoded = decoder(upsample(quantized.latents))
+        distance = mel_distance(decoded, mel)
+        excess = latent_excess(codec, latents, params.latent_limit)
+        bits = code_entropy_bits(quantized.codes.transpose(0, 1).flatten(1), config.codebook_size)
+        return {
+            "loss": distance + params.latent_penalty * excess,
+            "distance": distance,
+            "mel_error": (decoded - mel).abs().mean(),
+            "min_bits": bits.min(),
+        }
+
+    modules = nn.ModuleDict(
+        {"backbone": codec.backbone, "quantizer": codec.quantizer, "decoder": decoder}
+    )
+    train(modules, step, params, state=paths.STATES / "codec.pt")
+    paths.ENCODER_WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
+    weights = {k: v for k, v in codec.state_dict().items() if not k.startswith("head.")}
+    torch.save(weights, paths.ENCODER_WEIGHTS)
+
+
+if __name__ == "__main__":
+    main()

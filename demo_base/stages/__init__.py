@@ -1,1 +1,0 @@
-"""One script for each stage of ``demo_base/dvc.yaml``."""

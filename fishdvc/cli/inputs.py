@@ -1,0 +1,149 @@
+"""Find, check and read the files of ``fishdvc speak`` without torch.
+
+Every function raises a FishdvcError at the first problem.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fishdvc.audio.export import writable_suffixes
+from fishdvc.audio.waveform import Waveform
+from fishdvc.base.folder import MODEL_FILES
+from fishdvc.corpus.clips import read_transcript
+from fishdvc.errors import AudioError, ParamsError
+from fishdvc.params import read_params
+from fishdvc.text.clean import is_speakable, strip_annotations
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+CODEC_SUFFIXES = (".pth", ".pt", ".ckpt")
+MIN_REFERENCE_S = 0.1
+"""Shortest clip. Every published codec can encode it."""
+
+
+def check_folders(checkpoint: Path, adapters: Iterable[Path]) -> None:
+    """Check that the folders of the model and of the adapters hold the files that they need."""
+    _require(
+        checkpoint,
+        MODEL_FILES,
+        "run dvc repro, or set --checkpoint to a model such as data/merged (and not an adapter)",
+    )
+    for adapter in adapters:
+        _require(
+            adapter,
+            ADAPTER_FILES,
+            "set --adapter to a folder such as data/lora/step_000000010; a .ckpt of fish-speech "
+            "must be merged first (merge.checkpoint)",
+        )
+
+
+def find_codec(folders: Sequence[Path]) -> Path:
+    """Return the only codec's weights in the first folder that holds a codec."""
+    for folder in folders:
+        files = [path for path in folder.glob("*") if path.suffix in CODEC_SUFFIXES]
+        codecs = sorted(path for path in files if path.name not in MODEL_FILES)
+        if len(codecs) == 1:
+            return codecs[0]
+        if codecs:
+            names = ", ".join(path.name for path in codecs)
+            raise ParamsError(f"{folder}: expected one codec, got {names}; choose with --codec")
+    places = " or ".join(map(str, folders))
+    raise ParamsError(f"no codec in {places}; set --codec to the file of its weights")
+
+
+def name_outputs(output: Path, adapters: Sequence[Path]) -> dict[Path, Path | None]:
+    """Map each file to write to its adapter. Several adapters add their names to the files."""
+    if len(adapters) < 2:
+        return {output: adapters[0] if adapters else None}
+    names = [adapter.resolve().name for adapter in adapters]
+    if len(set(names)) < len(names):
+        raise ParamsError(
+            f"--adapter: expected different folder names, because they name the outputs, got "
+            f"{', '.join(names)}"
+        )
+    return {
+        output.with_name(f"{output.stem}.{name}{output.suffix}"): adapter
+        for name, adapter in zip(names, adapters, strict=True)
+    }
+
+
+def check_outputs(outputs: Iterable[Path], sources: Iterable[Path | None]) -> None:
+    """Check that each output has a known suffix, can be written and is not one of the sources."""
+    read = {source.resolve() for source in sources if source}
+    suffixes = writable_suffixes()
+    for path in outputs:
+        if path.suffix.lower() not in suffixes:
+            raise ParamsError(f"{path}: expected a file name ending in {', '.join(suffixes)}")
+        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            raise ParamsError(f"{path}: the folder {path.parent} does not exist or is read-only")
+        if path.is_dir():
+            raise ParamsError(f"{path}: is a folder; set --output to a file")
+        if path.resolve() in read:
+            raise ParamsError(f"{path}: is also an input; choose another --output")
+
+
+def read_text(text: str | None, path: Path | None) -> str:
+    """Return the text to speak, from the argument or from a UTF-8 file."""
+    if path is None:
+        return _speakable(text or "", "TEXT")
+    try:
+        return _speakable(path.read_text(encoding="utf-8-sig"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+
+
+def read_references(
+    paths: Sequence[Path], texts: Sequence[str], params: Path
+) -> list[tuple[Waveform, str]]:
+    """Read clips as the stage ``normalize`` does, with their texts or the transcripts beside them.
+
+    The file ``params`` gives the loudness and the suffix of transcripts.
+    """
+    if texts and len(texts) != len(paths):
+        raise ParamsError(
+            f"--reference-text: expected one for each of {len(paths)} --reference, got {len(texts)}"
+        )
+    if not paths:
+        return []
+    # Imports scipy, which takes a second.
+    from fishdvc.pipeline.normalize import NormalizeParams, read_normalized
+    from fishdvc.pipeline.shared_params import DatasetParams
+
+    normalize = read_params(params, "normalize", NormalizeParams)
+    if not texts:
+        suffix = read_params(params, "dataset", DatasetParams).text_extension
+        texts = [_transcript_beside(path, suffix) for path in paths]
+    clips = []
+    for path, text in zip(paths, texts, strict=True):
+        waveform, _ = read_normalized(path, normalize)
+        if waveform.duration_s < MIN_REFERENCE_S:
+            raise AudioError(
+                f"{path}: {waveform.duration_s:.3f} s is too short for a reference; use a clip of "
+                "a few seconds"
+            )
+        clips.append((waveform, _speakable(text, f"text of {path}")))
+    return clips
+
+
+def _require(folder: Path, names: Sequence[str], todo: str) -> None:
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        problem = f"{', '.join(missing)} missing" if folder.is_dir() else "no such folder"
+        raise ParamsError(f"{folder}: {problem}; {todo}")
+
+
+def _transcript_beside(clip: Path, suffix: str) -> str:
+    path = clip.with_suffix(suffix)
+    if not path.is_file():
+        raise ParamsError(
+            f"{clip}: no transcript {path.name} beside it; add it, or use --reference-text"
+        )
+    return strip_annotations(read_transcript(path))
+
+
+def _speakable(text: str, where: str) -> str:
+    """Return the text with single spaces, as in transcripts for training."""
+    text = " ".join(text.split())
+    if not is_speakable(text):
+        raise ParamsError(f"{where}: nothing to speak in it")
+    return text

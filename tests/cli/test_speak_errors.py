@@ -1,0 +1,126 @@
+"""A wrong argument of `fishdvc speak` gives one line and exit code 1, and nothing is written."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from fishdvc.cli.inputs import ADAPTER_FILES
+from tests.cli.conftest import Run
+
+Options = dict[str, list[str]]
+VALID: Options = {"text": ["Hello."], "checkpoint": ["data/base"], "output": ["out/a.wav"]}
+CLIP = "data/raw/ann/b.wav"
+CASES: dict[str, tuple[Options, str]] = {
+    "no text": ({"text": []}, "one of the arguments TEXT --text-file is required; see fishdvc spe"),
+    "two texts": ({"text-file": ["good.txt"]}, "not allowed with argument"),
+    "blank text": ({"text": [" \n"]}, "TEXT: nothing to speak in it"),
+    "only an emoji": ({"text": ["\U0001f600"]}, "TEXT: nothing to speak in it"),
+    "missing text file": ({"text": [], "text-file": ["no.txt"]}, "no.txt: cannot be read as UTF-8"),
+    "text in Latin 1": ({"text": [], "text-file": ["latin.txt"]}, "latin.txt: cannot be read as "),
+    "empty text file": ({"text": [], "text-file": ["empty.txt"]}, "empty.txt: nothing to speak"),
+    "missing checkpoint": ({"checkpoint": ["data/merged"]}, "data/merged: no such folder; run dvc"),
+    "incomplete model": ({"checkpoint": ["half"]}, "half: model.pth missing; run dvc repro, or "),
+    "adapter as model": ({"checkpoint": ["adapter"]}, "special_tokens.json missing; run dvc repro"),
+    "two codecs": ({"checkpoint": ["two"]}, "two: expected one codec, got firefly-gan-vq-fsq-8x"),
+    "missing codec": ({"codec": ["no.pth"]}, "argument --codec: no.pth: no such file; see fishdvc"),
+    "text as codec": ({"codec": ["good.txt"]}, "good.txt: "),
+    "missing adapter": ({"adapter": ["no"]}, "no: no such folder; set --adapter to a folder such"),
+    "file as adapter": ({"adapter": ["good.txt"]}, "a .ckpt of fish-speech must be merged first"),
+    "not an adapter": (
+        {"adapter": ["data"]},
+        "data: adapter_config.json, adapter_model.safetensor",
+    ),
+    "damaged adapter": ({"adapter": ["damaged"]}, "damaged/adapter_model.safetensors: "),
+    "adapter of another base": ({"adapter": ["other"]}, "other: trained on another base: "),
+    "equal names": ({"adapter": ["adapter", "x/adapter"]}, "expected different folder names"),
+    "missing reference": ({"reference": ["no.wav"]}, "argument --reference: no.wav: no such file"),
+    "text as reference": ({"reference": ["good.txt"], "reference-text": ["Hi."]}, "good.txt: "),
+    "silent reference": ({"reference": ["silent.wav"], "reference-text": ["Hi."]}, "silent.wav: s"),
+    "short reference": ({"reference": ["data/raw/ann/short.wav"]}, "0.050 s is too short for a re"),
+    "no transcript": ({"reference": [CLIP]}, f"{CLIP}: no transcript b.lab beside it; add it, or "),
+    "blank words": ({"reference": [CLIP], "reference-text": [" "]}, f"text of {CLIP}: nothing to "),
+    "words without clip": ({"reference-text": ["Hi."]}, "expected one for each of 0 --reference"),
+    "missing params": ({"reference": [CLIP], "params": ["no.yaml"]}, "no.yaml: no such file"),
+    "seed below 0": ({"seed": ["-1"]}, "--seed: expected an integer from 0 to 9223372036854775807"),
+    "seed of letters": ({"seed": ["x"]}, "--seed: expected an integer from 0 to 92233720368547758"),
+    "temperature 0": ({"temperature": ["0"]}, "temperature: expected a finite number above 0, got"),
+    "letters as top-p": ({"top-p": ["x"]}, "argument --top-p: invalid float value: 'x'"),
+    "no time": ({"max-part-s": ["0"]}, "--max-part-s: expected a number from 0.1 to 3600, got '0'"),
+    "too much time": ({"max-part-s": ["1000"]}, "frames exceed max_seq_len = 4096; shorten"),
+    "unknown device": ({"device": ["tpu"]}, "argument --device: invalid choice: 'tpu'"),
+    "device not here": ({"device": ["cuda"]}, "does not find cuda on this machine; use "),
+    "no output": ({"output": []}, "the following arguments are required: -o/--output"),
+    "no output folder": ({"output": ["no/a.wav"]}, "no/a.wav: the folder no does not exist or is "),
+    "folder as output": ({"output": ["folder.wav"]}, "folder.wav: is a folder; set --output to a "),
+    "unknown suffix": ({"output": ["a.xyz"]}, "a.xyz: expected a file name ending in .wav, .flac"),
+    "output is an input": (
+        {"reference": ["out/link.wav"], "output": ["out/../data/raw/ann/a.wav"]},
+        "data/raw/ann/a.wav: is also an input; choose another --output",
+    ),
+    "unknown option": ({"speed": ["2"]}, "unrecognized arguments: --speed=2; see fishdvc"),
+}
+
+
+@pytest.fixture
+def files(make_adapter: Callable[..., Path], assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Create the files that the cases name, on a machine without a GPU."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for folder in ("out", "folder.wav", "half", "two", "x"):
+        Path(folder).mkdir()
+    for path in Path("data/base").iterdir():
+        (Path("two") / path.name).symlink_to(path.resolve())
+        if path.name != "model.pth":
+            (Path("half") / path.name).symlink_to(path.resolve())
+    Path("two/other.pth").write_bytes(b"")
+    Path("out/link.wav").symlink_to(Path("data/raw/ann/a.wav").resolve())
+    Path("good.txt").write_text("Hello.")
+    Path("empty.txt").write_text("\n")
+    Path("latin.txt").write_bytes("Grüße".encode("latin-1"))
+    soundfile.write("silent.wav", np.zeros(16_000), 16_000)
+    make_adapter("adapter")
+    make_adapter("other", checkpoint=assets / "text2semantic")
+    shutil.copytree("adapter", "x/adapter")
+    shutil.copytree("adapter", "damaged")
+    Path("damaged", ADAPTER_FILES[1]).write_bytes(b"cut off")
+
+
+def command_line(changes: Options) -> list[str]:
+    options = VALID | changes
+    text = options.pop("text")
+    return [*(f"--{name}={value}" for name in options for value in options[name]), *text]
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("case", CASES)
+def test_a_wrong_argument_gives_one_line(run: Run, case: str) -> None:
+    changes, message = CASES[case]
+    before = sorted(Path().rglob("*"))
+    code, out, err = run(*command_line(changes))
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1, err
+    assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.usefixtures("files")
+def test_the_problems_of_all_adapters_are_listed(run: Run) -> None:
+    code, _, err = run(*command_line({"adapter": ["other", "damaged"]}))
+    assert code == 1
+    assert "other: trained on another base" in err
+    assert "damaged/adapter_model.safetensors: " in err
+
+
+@pytest.mark.usefixtures("files")
+def test_a_model_without_a_codec_needs_the_base_or_the_option(run: Run) -> None:
+    for path in Path("two").glob("*.pth"):
+        if path.name != "model.pth":
+            path.unlink()
+    Path("data/base").unlink()
+    code, _, err = run("Hello.", "--checkpoint", "two", "-o", "a.wav")
+    message = "no codec in two or data/base; set --codec to the file of its weights"
+    assert (code, err) == (1, f"error: {message}\n")

@@ -1,0 +1,38 @@
+"""Sections that several stages read, and paths of external files."""
+
+from pathlib import Path
+
+import pytest
+
+from fishdvc.errors import ParamsError
+from fishdvc.pipeline.shared_params import EXTERNAL, DatasetParams, external_path
+from fishdvc.validation import parse
+
+
+def test_a_transcript_suffix_must_begin_with_a_dot() -> None:
+    values = {"path": "raw", "text_extension": "lab", "on_bad_clip": "fail"}
+    message = r"text_extension: must begin with a dot, got 'lab'; did you mean '\.lab'\?"
+    with pytest.raises(ParamsError, match=message):
+        parse(values, DatasetParams, where="params.yaml: dataset", error=ParamsError)
+
+
+@pytest.mark.parametrize("value", ["data/external/merge/a.ckpt", "./data/external/merge/a.ckpt"])
+def test_a_file_in_the_external_folder_of_the_stage_is_accepted(value: str, work: Path) -> None:
+    (work / EXTERNAL / "merge").mkdir(parents=True)
+    (work / value).touch()
+    assert external_path(value, stage="merge", param="merge.checkpoint") == Path(value)
+    assert external_path(str(work / value), stage="merge", param="merge.checkpoint").is_file()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a.ckpt", "/tmp/a.ckpt", "data/external/train_lora/a.ckpt", "data/external/merge/../a"],
+)
+def test_a_file_outside_of_the_external_folder_is_an_error(value: str) -> None:
+    with pytest.raises(ParamsError, match=r"merge\.checkpoint: .* is not in data/external/merge"):
+        external_path(value, stage="merge", param="merge.checkpoint")
+
+
+def test_a_missing_external_file_is_an_error() -> None:
+    with pytest.raises(ParamsError, match=r"merge\.checkpoint: .*a\.ckpt: no such file"):
+        external_path("data/external/merge/a.ckpt", stage="merge", param="merge.checkpoint")

@@ -1,0 +1,48 @@
+"""Search for imported source files."""
+
+from pathlib import Path
+
+import pytest
+
+from fishdvc.storage import imports
+from fishdvc.storage.imports import imported_files
+
+
+@pytest.fixture
+def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two packages, in which ``a.start`` imports all but ``a.unused``."""
+    sources = {
+        "a/__init__.py": "",
+        "a/start.py": "import json\nfrom a.middle import thing\n",
+        "a/middle.py": "import b.inner.deep\n",
+        "a/lazy.py": "import a.start\n",
+        "a/unused.py": "import a.start\n",
+        "b/__init__.py": "",
+        "b/inner/__init__.py": "from a import lazy\n",
+        "b/inner/deep.py": "def load():\n    if True:\n        from a import in_function\n",
+        "a/in_function.py": "import numpy\n",
+    }
+    for name, source in sources.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(source)
+    monkeypatch.setattr(imports, "TOP", tmp_path)
+    return tmp_path
+
+
+def test_imports_are_followed_through_files_packages_and_functions(top: Path) -> None:
+    found = imported_files(top / "a/start.py")
+    unused = {top / "a/unused.py"}
+    assert found == sorted(set(top.rglob("*.py")) - unused)
+
+
+def test_a_file_without_imports_of_the_project_is_alone(top: Path) -> None:
+    assert imported_files(top / "a/in_function.py") == [top / "a/in_function.py"]
+
+
+def test_a_stage_script_imports_its_stage_and_not_the_others() -> None:
+    names = {
+        path.relative_to(imports.TOP).as_posix()
+        for path in imported_files(imports.TOP / "stages/normalize.py")
+    }
+    assert {"stages/command.py", "fishdvc/pipeline/normalize.py", "fishdvc/errors.py"} <= names
+    assert "fishdvc/pipeline/train_lora.py" not in names
