@@ -48,6 +48,11 @@ def test_a_saved_adapter_has_the_loss_in_the_list(
     assert len(set(losses)) == 4
 
 
-def test_a_resumed_run_continues_the_list(folder: Path, make_module: Any) -> None:
-    resumed = AdapterCheckpoints(make_module().model, folder, every_steps=4)
-    assert resumed.checkpoints == read_checkpoints(folder)
+def test_a_resumed_run_continues_the_list_without_repeating_steps(
+    folder: Path, make_module: Any, make_trainer: Any, loader: Any
+) -> None:
+    before = read_checkpoints(folder)
+    module = make_module()
+    resumed = AdapterCheckpoints(module.model, folder, every_steps=4)
+    make_trainer(resumed, max_steps=4, val_every_steps=4).fit(module, loader, loader)
+    assert resumed.checkpoints == read_checkpoints(folder) == before
