@@ -1,4 +1,4 @@
-"""Sweeps, the comparison of experiments, and what a change of params.yaml or of a file reruns."""
+"""Sweeps, comparison of experiments, and the stages that a change reruns."""
 
 import csv
 import hashlib
@@ -76,7 +76,7 @@ def test_an_applied_experiment_is_up_to_date(swept: Project, tmp_path: Path) -> 
     assert json.loads(adapter.read_text())["r"] == 8
 
 
-def test_another_checkpoint_costs_a_merge(project: Project) -> None:
+def test_another_checkpoint_reruns_only_merge(project: Project) -> None:
     chosen = ("-S", "merge.checkpoint=step_000000002")
     printed = project.run("dvc", "exp", "run", "--temp", "--name", "earlier", *chosen)
     assert stages_run(printed) == ["merge"]
