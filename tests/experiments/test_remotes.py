@@ -58,7 +58,7 @@ def test_a_clone_pulls_pushed_outputs_and_rebuilds_the_others(
     assert colleague.run("git", "status", "--porcelain") == ""
 
 
-def test_a_plain_pull_names_outputs_that_were_not_pushed_and_repro_rebuilds_them(colleague: Project) -> None:
+def test_a_plain_pull_names_missing_outputs_and_repro_rebuilds_them(colleague: Project) -> None:
     with pytest.raises(AssertionError, match="Checkout failed for following targets") as caught:
         colleague.run("dvc", "pull")
     assert all(path in str(caught.value) for path in NOT_PUSHED)
