@@ -1,4 +1,4 @@
-"""Check the demo's outputs: the merged model loads, the loss fell, the voice came nearer."""
+"""Check the demo's outputs: the merged model loads, the loss fell, the voice is more similar."""
 
 import json
 from pathlib import Path

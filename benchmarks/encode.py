@@ -45,7 +45,7 @@ def main() -> None:
 
     ways: dict[str, Callable[[], object]] = {
         "one_by_one": lambda: [encode(codec, clip) for clip in clips],
-        "side_by_side": lambda: encode_side_by_side(codec, clips, arguments.num_threads),
+        "in_parallel": lambda: encode_in_parallel(codec, clips, arguments.num_threads),
         "padded_batches": lambda: encode_padded(codec, clips, arguments.batch_size),
     }
     encode(codec, clips[0])
@@ -89,7 +89,7 @@ def encode(codec: Codec, clip: Tensor) -> Tensor:
     return codec.encode(clip, torch.tensor([clip.shape[1]]))[0]
 
 
-def encode_side_by_side(codec: Codec, clips: list[Tensor], num_workers: int) -> list[Tensor]:
+def encode_in_parallel(codec: Codec, clips: list[Tensor], num_workers: int) -> list[Tensor]:
     longest_first = sorted(clips, key=lambda clip: -clip.shape[1])
     with threads_per_operation(1), ThreadPoolExecutor(num_workers) as pool:
         return list(pool.map(lambda clip: encode(codec, clip), longest_first))

@@ -46,7 +46,7 @@ def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_clip() -> Callable[..., Path]:
-    """Write an audio file that sounds a little like speech, and its transcript beside it."""
+    """Write audio similar to speech, and a transcript beside it."""
     return small_project.make_clip
 
 
@@ -64,3 +64,9 @@ def finished(new_project: Project, tmp_path_factory: pytest.TempPathFactory) -> 
     assert stages_run(project.run("dvc", "repro")) == STAGES
     project.commit("First voice")
     return project
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished project, which a test may change."""
+    return finished.copy(tmp_path / "project")

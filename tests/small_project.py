@@ -68,10 +68,6 @@ class Project:
         settings = {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": home,
-            "XDG_CONFIG_HOME": home / "config",
-            "XDG_CACHE_HOME": home / "cache",
-            "XDG_DATA_HOME": home / "share",
-            "DVC_GLOBAL_CONFIG_DIR": home / "dvc-global",
             "DVC_SYSTEM_CONFIG_DIR": home / "dvc-system",
             "DVC_SITE_CACHE_DIR": home / "dvc-site",
             "DVC_NO_ANALYTICS": "true",
@@ -86,7 +82,7 @@ class Project:
         inherited = {
             key: value
             for key, value in os.environ.items()
-            if not key.startswith(("DVC", "GIT_", "AWS_", "SSH_")) and key != "PYTHONPATH"
+            if not key.startswith(("DVC", "GIT_", "XDG_", "PYTHONPATH"))
         }
         self.environment = inherited | {key: str(value) for key, value in settings.items()}
 
@@ -199,19 +195,7 @@ def make_clip(
     peak: float = 0.5,
     text: str | None = "Hello there.",
 ) -> Path:
-    """Write an audio file that sounds a little like speech, and its transcript beside it.
-
-    Args:
-        path: The audio file.
-        seconds: Its length.
-        rate_hz: Its sample rate.
-        seed: Another one, another sound.
-        peak: The largest sample.
-        text: The transcript; None: none.
-
-    Returns:
-        ``path``.
-    """
+    """Write audio similar to speech, and a transcript beside it unless ``text`` is None."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     time_s = np.arange(round(seconds * rate_hz)) / rate_hz

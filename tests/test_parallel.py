@@ -35,15 +35,6 @@ def test_few_items_or_one_worker_need_no_process(
     assert list(map_files(abs, items, workers=workers, label="x")) == list(range(num_items))
 
 
-def test_an_error_in_a_process_is_raised() -> None:
-    with pytest.raises(ZeroDivisionError):
-        list(map_files(_inverse, range(64), workers=2, label="x"))
-
-
-def _inverse(item: int) -> float:
-    return 1 / item
-
-
 @pytest.mark.parametrize("threads", [1, 3, 50])
 def test_results_of_threads_are_in_order(threads: int) -> None:
     def slow(item: int) -> int:
@@ -68,11 +59,6 @@ def test_at_most_four_results_per_thread_are_pending() -> None:
         next(results)
         time.sleep(0.01)
         assert started <= taken + 4 * 4
-
-
-def test_an_error_in_a_thread_is_raised() -> None:
-    with pytest.raises(ZeroDivisionError):
-        list(map_ahead(_inverse, [2, 1, 0, 1], threads=2))
 
 
 def test_no_progress_bar_is_drawn_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from dvc.utils.serialize import dump_yaml, parse_yaml
-from pydantic import Field, ValidationError
+from dvc.utils.serialize import parse_yaml
+from pydantic import Field
 
 from fishdvc.errors import ParamsError
 from fishdvc.params import load_yaml, read_params
@@ -64,21 +64,11 @@ def problems(values: object) -> list[str]:
     return [line.removeprefix("  ") for line in lines]
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "expected"),
-    [
-        ("targets", ["wqkv", "wo"], ("wqkv", "wo")),
-        ("devices", 2, 2),
-        ("devices", "auto", "auto"),
-        ("config", "a", "a"),
-        ("config", None, None),
-    ],
-)
-def test_good_values_are_kept(key: str, value: Any, expected: Any) -> None:
-    example = parse({**GOOD, key: value}, Example, where="here", error=ParamsError)
-    assert getattr(example, key) == expected
-    with pytest.raises(ValidationError, match="frozen"):
-        example.rank = 3
+@pytest.mark.parametrize("changes", [{}, {"devices": 2, "config": "a"}])
+def test_good_values_are_kept_and_lists_become_tuples(changes: dict[str, Any]) -> None:
+    values = {**GOOD, **changes}
+    example = parse(values, Example, where="here", error=ParamsError)
+    assert example.model_dump() == {**values, "targets": ("wqkv", "wo")}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +76,6 @@ def test_good_values_are_kept(key: str, value: Any, expected: Any) -> None:
     [
         ("rank", 0, "rank: must be greater than or equal to 1, got 0"),
         ("rank", 2.0, "rank: must be an integer, got 2.0"),
-        ("rank", "8", "rank: must be an integer, got '8'"),
         ("rank", True, "rank: must be an integer, got True"),
         ("rank", None, "rank: must be an integer, got nothing"),
         ("rate", 1.0, "rate: must be less than 1, got 1.0"),
@@ -95,13 +84,11 @@ def test_good_values_are_kept(key: str, value: Any, expected: Any) -> None:
         ("name", 5, "name: must be a string, got 5"),
         ("fast", 1, "fast: must be true or false, got 1"),
         ("mode", "skipp", "mode: must be 'fail' or 'skip', got 'skipp'; did you mean 'skip'?"),
-        ("devices", "all", "devices: must be an integer or 'auto', got 'all'"),
         (
             "devices",
             "aut",
             "devices: must be an integer or 'auto', got 'aut'; did you mean 'auto'?",
         ),
-        ("config", 7, "config: must be a string, got 7"),
         ("targets", "wqkv", "targets: must be a list, got 'wqkv'"),
         ("targets", ["wqkv", 3], "targets[1]: must be a string, got 3"),
         ("inner", None, "inner: must be a mapping, got nothing"),
@@ -173,12 +160,6 @@ def test_numbers_and_words_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
     assert repr(values) == repr(parse_yaml(text, "params.yaml"))
     assert values["a"][:2] == [1e-4, 5e-5]
     assert values["a"][5] == "off"
-
-
-def test_what_dvc_writes_is_read_back(tmp_path: Path) -> None:
-    values = {"rate": 5e-05, "tiny": 1e-300, "big": 1e22, "off": "off", "number": "1e-4", "n": None}
-    dump_yaml(tmp_path / "params.yaml", values)
-    assert load_yaml(tmp_path / "params.yaml") == values
 
 
 def test_the_shipped_params_fit_every_section(top: Path) -> None:

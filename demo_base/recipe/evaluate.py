@@ -59,7 +59,7 @@ class EvaluateParams(Checked):
 
 
 class Evaluation:
-    """Computes figures by name. Loads the codec and the judges once."""
+    """Computes figures by name. Loads the codec, the recognizer and the speaker encoder once."""
 
     def __init__(self, params: EvaluateParams) -> None:
         self.params = params
@@ -127,8 +127,8 @@ class Evaluation:
     def loss_figures(self, checkpoint: Path, clips: Sequence[SpokenText]) -> Figures:
         """Compute the loss of clips' codes after their own text and after another clip's text.
 
-        The difference of the two says how much the model reads the text for this voice. The
-        difference from the loss of the training says how much was learned by heart.
+        The difference between the two shows how much the model uses the text for this voice. The
+        difference from the training loss shows overfitting.
         """
         model, tokenizer = load_dual_ar(checkpoint, dtype=torch.float32), load_tokenizer(checkpoint)
         codes = [encode(self.codec, clip.audio) for clip in clips]

@@ -12,13 +12,13 @@ from fishdvc.model.layers import Attention, Unpadding, rotate
 
 
 class GuidedDualAR(DualAR):
-    """Reads a noisy history, and measures how far its guided heads attend from the text."""
+    """Adds noise to the input frames, and computes the guided attention loss of some heads."""
 
     noise = 0.0
     """Share of the input frames that are replaced by other frames of the batch, 0..1.
 
-    The last frames predict the next one so well that a model which trusts them does not learn to
-    read the text; cf. the dropout before the decoder of Tacotron (Wang et al. 2017,
+    Without noise, the model predicts a frame from the last frames and does not learn to use the
+    text; cf. the dropout before the decoder of Tacotron (Wang et al. 2017,
     https://arxiv.org/abs/1703.10135).
     """
     log_weights: Tensor | None = None

@@ -17,8 +17,7 @@ from fishdvc.text.tokenizer import Tokenizer
 SENTENCE_COUNTS = (1,) * 11 + (2, 2, 6, 6, 20)
 """Numbers of sentences in a sequence, equally likely.
 
-In generation a reference stands before the text, and fine-tuning fills its sequences with
-sentences; both need sequences of several sentences here.
+Generation with a reference and fine-tuning both use sequences of several sentences.
 """
 SHORTEST_SHARE = 0.15
 """Share of the sentences, the shortest, that training begins with."""

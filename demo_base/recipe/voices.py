@@ -38,7 +38,7 @@ class Prompts:
 
 
 ALLISON = Prompts("en", "en_US_f_Allison")
-"""The voice of the demo. The base model must not hear it in training."""
+"""The voice of the demo. It must not be in the base model's training."""
 HUMAN_VOICES = {
     "june-fr": Prompts("fr", "fr_CA_f_June"),
     "carlo-it": Prompts("it", "it_IT_m_Carlo"),

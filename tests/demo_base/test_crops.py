@@ -40,7 +40,7 @@ def speech(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("human_share", "value"), [(0.0, SYNTHETIC), (1.0, HUMAN)])
-def test_crops_are_of_the_voices_asked_for_at_random_gains(
+def test_crops_are_of_the_requested_voices_at_random_gains(
     speech: Path, human_share: float, value: float
 ) -> None:
     batch = sampler(speech, human_share).batch(7)

@@ -45,12 +45,9 @@ def test_the_entropy_of_eight_equally_frequent_codes_is_three_bits() -> None:
     torch.testing.assert_close(code_entropy_bits(codes, 1024), torch.tensor([3.0, 0.0]))
 
 
-def test_numbers_are_written_as_figures() -> None:
+def test_texts_are_rewritten_like_labels() -> None:
     text = "Press one for twelve messages, or Twenty for someone."
     assert patterns.with_numerals(text) == "Press 1 for 12 messages, or 20 for someone."
-
-
-def test_only_capital_and_full_stop_are_dropped() -> None:
     assert patterns.without_capital_and_stop("Press one.") == "press one"
     assert patterns.without_capital_and_stop("Is it late?") == "is it late?"
 

@@ -2,12 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from demo_base.recipe.sequences import (
-    PromptShape,
-    SequenceSampler,
-    collate,
-    diagonal_log_weights,
-)
+from demo_base.recipe.sequences import PromptShape, SequenceSampler, diagonal_log_weights
 from fishdvc.dataset.examples import TokenizedSentence, tokenize_sentence
 from fishdvc.text.tokenizer import Tokenizer, load_tokenizer
 from tests.demo_base.test_checkpoint import CHECKPOINT
@@ -20,10 +15,6 @@ def tokenizer() -> Tokenizer:
 
 def sentence(tokenizer: Tokenizer, text: str, num_frames: int) -> TokenizedSentence:
     return tokenize_sentence(tokenizer, [text], np.full((8, num_frames), 7))
-
-
-def sampler_of(voice: list[TokenizedSentence], **kwargs: int) -> SequenceSampler:
-    return SequenceSampler([voice], shares=np.ones(1), seed=1, **kwargs)
 
 
 def test_the_prompt_shape_locates_the_text(tokenizer: Tokenizer) -> None:
@@ -40,8 +31,7 @@ def test_the_prompt_shape_locates_the_text(tokenizer: Tokenizer) -> None:
 def test_the_weights_of_a_frame_peak_at_its_part_of_its_own_text(tokenizer: Tokenizer) -> None:
     shape = PromptShape.of(tokenizer)
     first, second = sentence(tokenizer, "zzzz", 3), sentence(tokenizer, "zz", 1)
-    num_text = len(tokenizer.encode_plain("zzzz"))
-    assert num_text == 4
+    assert len(tokenizer.encode_plain("zzzz")) == 4
 
     (weights,) = diagonal_log_weights([[first, second]], shape, spread=2.0)
 
@@ -60,18 +50,18 @@ def test_the_weights_of_a_frame_peak_at_its_part_of_its_own_text(tokenizer: Toke
     assert weights.isfinite().sum() == 4 * 4 + 2 * 2
 
 
-def test_the_weights_have_the_shape_of_the_batch(tokenizer: Tokenizer) -> None:
-    sequences = [[sentence(tokenizer, "zz", 2)], [sentence(tokenizer, "zz", 5)] * 2]
-    batch = collate(sequences, padding_id=tokenizer.end_of_text_id)
-    weights = diagonal_log_weights(sequences, PromptShape.of(tokenizer), spread=1.0)
-    batch_size, _, num_tokens = batch.inputs.shape
-    assert weights.shape == (batch_size, num_tokens, num_tokens)
+@pytest.fixture(scope="module")
+def voice(tokenizer: Tokenizer) -> list[TokenizedSentence]:
+    return [sentence(tokenizer, "z" * n, n) for n in range(1, 41)]
+
+
+def sampler_of(voice: list[TokenizedSentence], **kwargs: int) -> SequenceSampler:
+    return SequenceSampler([voice], shares=np.ones(1), seed=1, **kwargs)
 
 
 def test_training_begins_with_short_sentences_and_is_repeatable(
-    tokenizer: Tokenizer,
+    voice: list[TokenizedSentence],
 ) -> None:
-    voice = [sentence(tokenizer, "z" * n, n) for n in range(1, 41)]
     sampler = sampler_of(voice, curriculum_steps=10, max_tokens=4096)
     early = [sampler.sequences(0, 60) for _ in range(2)]
     late = sampler.sequences(10, 400)
@@ -84,8 +74,7 @@ def test_training_begins_with_short_sentences_and_is_repeatable(
     assert max(n for sequence in lengths(late) for n in sequence) > 20
 
 
-def test_no_sequence_exceeds_max_tokens(tokenizer: Tokenizer) -> None:
-    voice = [sentence(tokenizer, "z" * n, n) for n in range(1, 41)]
+def test_no_sequence_exceeds_max_tokens(voice: list[TokenizedSentence]) -> None:
     longest = voice[-1].num_tokens * 3
     sampler = sampler_of(voice, curriculum_steps=1, max_tokens=longest)
 

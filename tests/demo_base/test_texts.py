@@ -60,15 +60,6 @@ def test_no_held_out_sentence_is_in_the_training(
     assert len(set(train)) == len(train)
 
 
-def test_the_number_of_definitions_does_not_change_the_held_out_sentences(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few, many = (written(tmp_path, monkeypatch, num_definitions=n) for n in (0, 2))
-
-    assert few[1] == many[1]
-    assert set(few[0]) < set(many[0])
-
-
 def test_the_spelling_of_training_texts_varies_but_not_of_held_out_texts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

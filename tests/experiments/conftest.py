@@ -1,17 +1,10 @@
 """A project after a sweep, shared by the tests in this folder."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.small_project import Project
-
-
-@pytest.fixture
-def project(finished: Project, tmp_path: Path) -> Project:
-    """A copy of the finished project, which a test may change."""
-    return finished.copy(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")

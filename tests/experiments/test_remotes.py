@@ -1,4 +1,4 @@
-"""Artifacts are pushed to and pulled from a remote, and nobody trains twice."""
+"""A clone gets artifacts from a remote without training."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def remote(project: Project, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def colleague(project: Project, remote: Path, tmp_path: Path) -> Project:  # noqa: ARG001
-    """A clone of what is committed, without any artifact."""
+    """A clone of the commits, without artifacts."""
     return project.clone(tmp_path / "colleague")
 
 
@@ -38,7 +38,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def test_adapters_travel_and_what_is_cheap_to_rebuild_does_not(
+def test_a_clone_pulls_pushed_outputs_and_rebuilds_the_others(
     project: Project, colleague: Project, remote: Path
 ) -> None:
     hashes = locked_hashes(project)
@@ -58,7 +58,7 @@ def test_adapters_travel_and_what_is_cheap_to_rebuild_does_not(
     assert colleague.run("git", "status", "--porcelain") == ""
 
 
-def test_a_plain_pull_names_what_was_not_pushed_and_repro_rebuilds_it(colleague: Project) -> None:
+def test_a_plain_pull_names_missing_outputs_and_repro_rebuilds_them(colleague: Project) -> None:
     with pytest.raises(AssertionError, match="Checkout failed for following targets") as caught:
         colleague.run("dvc", "pull")
     assert all(path in str(caught.value) for path in NOT_PUSHED)

@@ -11,12 +11,6 @@ from fishdvc.model.checkpoint import load_dual_ar
 from tests.small_project import VOICE, Project, stages_run
 
 
-@pytest.fixture
-def project(finished: Project, tmp_path: Path) -> Project:
-    """A copy of the finished project, which a test may change."""
-    return finished.copy(tmp_path / "project")
-
-
 def test_the_pipeline_writes_adapters_and_a_merged_model(project: Project) -> None:
     data = project.folder / "data"
     metrics = json.loads((data / "metrics/train_lora.json").read_text())

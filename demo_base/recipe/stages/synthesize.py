@@ -1,6 +1,6 @@
 """Speak the texts with flite and decode the human recordings, all at 16 kHz and one loudness.
 
-flite and ffmpeg are programs of Debian packages; README.md has the licences of what they give.
+flite and ffmpeg are programs of Debian packages. README.md has the licences of the speech.
 """
 
 import subprocess

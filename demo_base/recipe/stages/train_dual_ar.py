@@ -111,7 +111,7 @@ def main() -> None:
         left = 1 - number / params.num_steps
         model.noise = params.history_noise * left
         model.log_weights = diagonal_log_weights(sequences, shape, spread=params.guidance_spread)
-        # The fast transformer costs as much as the slow one and learns sooner.
+        # The fast transformer takes as long as the slow one and learns faster.
         left_out = torch.rand(batch.labels[:, 0].shape) >= params.fast_share
         batch.labels[:, 1:].masked_fill_(left_out.unsqueeze(1), IGNORED_LABEL)
         figures = dual_ar_loss(model, batch.inputs, batch.labels)
