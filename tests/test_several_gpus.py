@@ -89,8 +89,6 @@ def test_slurm_starts_as_many_processes_as_params_ask_for(
     trainer = build_trainer(
         read_params(TOP / "params.yaml", "train_lora", TrainLoraParams),
         machine.model_copy(update={"accelerator": "cpu", **several}),
-        loggers=[],
-        callbacks=[],
     )
     assert isinstance(trainer.strategy, DDPStrategy)
     environment = trainer.strategy.cluster_environment

@@ -15,21 +15,17 @@ from fishdvc.audio.waveform import Waveform, read_waveform, write_flac
 from fishdvc.corpus.bad_clips import fail_or_report
 from fishdvc.corpus.clips import Clip, find_clips, read_transcript
 from fishdvc.errors import AudioError, DatasetError
-from fishdvc.parallel import map_files
+from fishdvc.parallel import map_in_processes
 from fishdvc.pipeline.shared_params import DatasetParams
 from fishdvc.storage.atomic import atomic_folder, write_metrics
-from fishdvc.storage.cache import (
-    FileCache,
-    code_hash,
-    combined_key,
-    content_hash,
-    project_cache,
-)
+from fishdvc.storage.cache import FileCache, combined_key, content_hash, project_cache
 from fishdvc.validation import Checked
 
 AT_TARGET = "at the target loudness"
 LIMITED_BY_PEAK = "limited by the peak ceiling"
 """Comments in the FLAC files, so that ``limited_by_peak`` is known for cache hits."""
+CODE = (__file__, waveform.__file__, loudness.__file__)
+"""Source files that compute the audio."""
 
 
 class NormalizeParams(Checked):
@@ -89,9 +85,9 @@ def normalize(
             params=params,
             text_extension=dataset.text_extension,
             cache=project_cache("normalize"),
-            code=code_hash([Path(__file__), Path(waveform.__file__), Path(loudness.__file__)]),
+            code=combined_key(*(content_hash(Path(file)) for file in CODE)),
         )
-        results = list(map_files(work, corpus.clips, workers=workers, label="normalize"))
+        results = list(map_in_processes(work, corpus.clips, workers=workers, label="normalize"))
         good = [result for result in results if not result.problems]
         fail_or_report(
             "normalize",
