@@ -1,7 +1,6 @@
 """Find the clips of a dataset: pairs of an audio file and its transcript, by speaker folder."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -34,12 +33,7 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Content of a dataset folder.
-
-    Attributes:
-        clips: All clips, sorted by name.
-        problems: One line per file that is not part of a clip.
-    """
+    """The clips of a dataset, sorted by name, and one line per file that is not part of a clip."""
 
     clips: tuple[Clip, ...]
     problems: tuple[str, ...]
@@ -60,8 +54,11 @@ def find_clips(root: Path, text_extension: str) -> Corpus:
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder; set dataset.path to your folder of speakers")
     audio, transcripts = defaultdict[str, list[Path]](list), dict[str, Path]()
-    for path in _visible_files(root):
-        name = path.relative_to(root).with_suffix("").as_posix()
+    for path in sorted(root.rglob("*")):
+        relative = path.relative_to(root)
+        if not path.is_file() or any(part.startswith(".") for part in relative.parts):
+            continue
+        name = relative.with_suffix("").as_posix()
         if path.suffix.lower() in AUDIO_SUFFIXES:
             audio[name].append(path)
         elif path.suffix.lower() == text_extension.lower():
@@ -97,13 +94,6 @@ def read_transcript(path: Path) -> str:
     if not is_speakable(text):
         raise DatasetError(f"{path}: empty transcript; write what is said, or remove the clip")
     return text
-
-
-def _visible_files(root: Path) -> Iterator[Path]:
-    for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if path.is_file() and not hidden:
-            yield path
 
 
 def _pairing_problem(
