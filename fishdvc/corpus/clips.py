@@ -11,7 +11,7 @@ from fishdvc.text.clean import is_speakable
 AUDIO_SUFFIXES = READABLE_SUFFIXES + UNREADABLE_SUFFIXES
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
+@dataclass(frozen=True, kw_only=True)
 class Clip:
     """One recording with its transcript.
 
@@ -31,15 +31,7 @@ class Clip:
         return PurePosixPath(self.name).parent.name
 
 
-@dataclass(frozen=True, kw_only=True)
-class Corpus:
-    """The clips of a dataset, sorted by name, and one line per file that is not part of a clip."""
-
-    clips: tuple[Clip, ...]
-    problems: tuple[str, ...]
-
-
-def find_clips(root: Path, text_extension: str) -> Corpus:
+def find_clips(root: Path, text_extension: str) -> tuple[list[Clip], list[str]]:
     """List the clips below a folder of speakers.
 
     Hidden files, and files that are neither audio nor transcripts, are ignored.
@@ -47,6 +39,9 @@ def find_clips(root: Path, text_extension: str) -> Corpus:
     Args:
         root: Folder with ``<speaker>/<clip>.<audio suffix>``. Speaker folders may be nested.
         text_extension: Suffix of transcripts, such as ``.lab``.
+
+    Returns:
+        All clips, sorted by name, and one line per file that is not part of a clip.
 
     Raises:
         DatasetError: The folder does not exist or contains no clips.
@@ -75,7 +70,7 @@ def find_clips(root: Path, text_extension: str) -> Corpus:
             problems.append(problem)
         else:
             clips.append(Clip(name=name, audio=audio[name][0], transcript=transcripts[name]))
-    return Corpus(clips=tuple(clips), problems=tuple(problems))
+    return clips, problems
 
 
 def read_transcript(path: Path) -> str:

@@ -44,6 +44,7 @@ class NormalizeParams(Checked):
 class _Result:
     """Result of one clip, or its problems: up to one of the transcript and one of the audio."""
 
+    speaker: str = ""
     duration_s: float = 0.0
     limited_by_peak: bool = False
     from_cache: bool = False
@@ -77,7 +78,7 @@ def normalize(
             message lists bad clips.
     """
     start_s = time.monotonic()
-    corpus = find_clips(Path(dataset.path), dataset.text_extension)
+    clips, problems = find_clips(Path(dataset.path), dataset.text_extension)
     with atomic_folder(normalized) as folder:
         work = functools.partial(
             _normalize_clip,
@@ -87,20 +88,19 @@ def normalize(
             cache=project_cache("normalize"),
             code=combined_key(*(content_hash(Path(file)) for file in CODE)),
         )
-        results = list(map_in_processes(work, corpus.clips, workers=workers, label="normalize"))
+        results = list(map_in_processes(work, clips, workers=workers, label="normalize"))
         good = [result for result in results if not result.problems]
+        num_skipped = len(problems) + len(results) - len(good)
         fail_or_report(
             "normalize",
-            [*corpus.problems, *(line for result in results for line in result.problems)],
+            problems + [line for result in results for line in result.problems],
             num_good=len(good),
             on_bad_clip=dataset.on_bad_clip,
             report=skipped,
         )
     durations_s = [result.duration_s for result in good]
     hours = sum(durations_s) / 3600
-    pairs = zip(corpus.clips, results, strict=True)
-    num_speakers = len({clip.speaker for clip, result in pairs if not result.problems})
-    num_skipped = len(corpus.problems) + len(results) - len(good)
+    num_speakers = len({result.speaker for result in good})
     write_metrics(metrics, {"num_clips": len(good), "hours": round(hours, 4)})
     return (
         f"normalize: {len(good)} clips of {num_speakers} speakers, {hours:.2f} h of audio, "
@@ -144,6 +144,7 @@ def _normalize_clip(
     audio.with_name(f"{audio.stem}{text_extension}").write_text(text, encoding="utf-8")
     with soundfile.SoundFile(audio) as file:
         return _Result(
+            speaker=clip.speaker,
             duration_s=file.frames / file.samplerate,
             limited_by_peak=file.comment == LIMITED_BY_PEAK,
             from_cache=from_cache,
