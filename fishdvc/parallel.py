@@ -1,11 +1,9 @@
-"""Apply a function to many items in parallel, with a progress bar."""
+"""Apply a function to many clips in parallel, with a progress bar."""
 
 import multiprocessing
 import os
-import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -26,17 +24,7 @@ def num_workers(asked: int) -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def progress(
-    items: Iterable[Item], *, total: int, label: str, unit: str = "clip"
-) -> Iterable[Item]:
-    """Iterate over items with a progress bar if stderr is a terminal."""
-    bar: tqdm[Item] = tqdm(
-        items, total=total, desc=label, unit=unit, disable=not sys.stderr.isatty()
-    )
-    return bar
-
-
-def map_files(
+def map_in_processes(
     function: Callable[[Item], Result], items: Sequence[Item], *, workers: int, label: str
 ) -> Iterator[Result]:
     """Yield ``function(item)`` for each item, in order, computed by several processes.
@@ -49,27 +37,26 @@ def map_files(
     """
     processes = min(num_workers(workers), len(items) // ITEMS_WORTH_A_PROCESS)
     if processes <= 1:
-        yield from progress(map(function, items), total=len(items), label=label)
+        yield from _progress(map(function, items), len(items), label)
         return
     # A forked process can hang on a lock that another thread of its parent holds.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        results = pool.map(function, items, chunksize=8)
-        yield from progress(results, total=len(items), label=label)
+        yield from _progress(pool.map(function, items, chunksize=8), len(items), label)
 
 
-def map_ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int
+def map_in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int, label: str
 ) -> Iterator[Result]:
-    """Yield ``function(item)`` for each item, in order, while threads compute the next results.
+    """Like ``map_in_processes``, with threads. They may finish all items before the first is used.
 
-    At most four results per thread are pending, so memory does not grow with the number of items.
+    So the results together must fit into memory.
     """
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = deque[Future[Result]]()
-        for item in items:
-            if len(waiting) == 4 * threads:
-                yield waiting.popleft().result()
-            waiting.append(pool.submit(function, item))
-        while waiting:
-            yield waiting.popleft().result()
+    with ThreadPoolExecutor(num_workers(workers)) as pool:
+        yield from _progress(pool.map(function, items), len(items), label)
+
+
+def _progress(results: Iterable[Result], total: int, label: str) -> Iterable[Result]:
+    """Show a progress bar if stderr is a terminal."""
+    bar: tqdm[Result] = tqdm(results, total=total, desc=label, unit="clip", disable=None)
+    return bar

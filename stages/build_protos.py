@@ -4,8 +4,8 @@ from stages.command import run_stage, stage_arguments
 
 
 def main() -> str:
-    """Bind paths and parameters to the stage."""
-    args = stage_arguments(
+    """Read parameters and run the stage."""
+    params, paths = stage_arguments(
         __doc__,
         base="folder of the base model",
         normalized="folder of normalized clips",
@@ -19,18 +19,11 @@ def main() -> str:
     from fishdvc.pipeline.build_protos import BuildProtosParams, build_protos
     from fishdvc.pipeline.shared_params import DatasetParams
 
-    dataset = read_params(args.params, "dataset", DatasetParams)
     return build_protos(
-        read_params(args.params, "build_protos", BuildProtosParams),
-        workers=read_params(args.params, "machine", MachineParams).workers,
-        model_config=args.base / "config.json",
-        normalized=args.normalized,
-        codes=args.codes,
-        text_extension=dataset.text_extension,
-        on_bad_clip=dataset.on_bad_clip,
-        protos=args.protos,
-        skipped=args.skipped,
-        metrics=args.metrics,
+        read_params(params, "dataset", DatasetParams),
+        read_params(params, "build_protos", BuildProtosParams),
+        workers=read_params(params, "machine", MachineParams).workers,
+        **paths,
     )
 
 

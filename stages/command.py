@@ -8,7 +8,7 @@ from pathlib import Path
 from fishdvc.errors import FishdvcError
 
 
-def stage_arguments(description: str | None, **paths: str) -> argparse.Namespace:
+def stage_arguments(description: str | None, **paths: str) -> tuple[Path, dict[str, Path]]:
     """Parse the paths of a stage. Each path is a required option.
 
     Stages call this before they import the library, so that ``--help`` is fast.
@@ -18,7 +18,7 @@ def stage_arguments(description: str | None, **paths: str) -> argparse.Namespace
         paths: Name and help of each option.
 
     Returns:
-        The paths by name, and the path of the parameter file as ``params``.
+        The parameter file, and the paths by name.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
@@ -26,7 +26,8 @@ def stage_arguments(description: str | None, **paths: str) -> argparse.Namespace
     )
     for name, meaning in paths.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, help=meaning)
-    return parser.parse_args()
+    arguments = vars(parser.parse_args())
+    return arguments.pop("params"), arguments
 
 
 def run_stage(stage: Callable[[], str]) -> None:

@@ -4,8 +4,8 @@ from stages.command import run_stage, stage_arguments
 
 
 def main() -> str:
-    """Bind paths and parameters to the stage."""
-    args = stage_arguments(
+    """Read parameters and run the stage."""
+    params, paths = stage_arguments(
         __doc__,
         base="folder of the base model",
         normalized="folder of normalized clips",
@@ -19,14 +19,11 @@ def main() -> str:
     from fishdvc.pipeline.shared_params import BaseParams, DatasetParams
 
     return extract_vq(
-        read_params(args.params, "extract_vq", ExtractVqParams),
-        read_params(args.params, "machine", MachineParams),
-        codec_checkpoint=args.base / read_params(args.params, "base", BaseParams).codec_file,
-        normalized=args.normalized,
-        on_bad_clip=read_params(args.params, "dataset", DatasetParams).on_bad_clip,
-        codes=args.codes,
-        skipped=args.skipped,
-        metrics=args.metrics,
+        read_params(params, "base", BaseParams),
+        read_params(params, "dataset", DatasetParams),
+        read_params(params, "extract_vq", ExtractVqParams),
+        read_params(params, "machine", MachineParams),
+        **paths,
     )
 
 

@@ -4,8 +4,8 @@ from stages.command import run_stage, stage_arguments
 
 
 def main() -> str:
-    """Bind paths and parameters to the stage."""
-    args = stage_arguments(
+    """Read parameters and run the stage."""
+    params, paths = stage_arguments(
         __doc__,
         base="folder of the base model",
         lora="folder of adapters",
@@ -17,12 +17,10 @@ def main() -> str:
     from fishdvc.pipeline.shared_params import BaseParams
 
     return merge(
-        read_params(args.params, "merge", MergeParams),
-        base=args.base,
-        codec_checkpoint=read_params(args.params, "base", BaseParams).codec_file,
-        lora_folder=args.lora,
-        merged=args.merged,
-        metrics=args.metrics,
+        read_params(params, "merge", MergeParams),
+        codec_checkpoint=read_params(params, "base", BaseParams).codec_file,
+        lora_folder=paths.pop("lora"),
+        **paths,
     )
 
 

@@ -4,8 +4,8 @@ from stages.command import run_stage, stage_arguments
 
 
 def main() -> str:
-    """Bind paths and parameters to the stage."""
-    args = stage_arguments(
+    """Read parameters and run the stage."""
+    params, paths = stage_arguments(
         __doc__,
         normalized="folder to write",
         skipped="file to list skipped clips in",
@@ -17,12 +17,10 @@ def main() -> str:
     from fishdvc.pipeline.shared_params import DatasetParams
 
     return normalize(
-        read_params(args.params, "dataset", DatasetParams),
-        read_params(args.params, "normalize", NormalizeParams),
-        workers=read_params(args.params, "machine", MachineParams).workers,
-        normalized=args.normalized,
-        skipped=args.skipped,
-        metrics=args.metrics,
+        read_params(params, "dataset", DatasetParams),
+        read_params(params, "normalize", NormalizeParams),
+        workers=read_params(params, "machine", MachineParams).workers,
+        **paths,
     )
 
 

@@ -4,8 +4,8 @@ from stages.command import run_stage, stage_arguments
 
 
 def main() -> str:
-    """Bind paths and parameters to the stage."""
-    args = stage_arguments(
+    """Read parameters and run the stage."""
+    params, paths = stage_arguments(
         __doc__,
         base="folder of the base model",
         protos="folder of shards",
@@ -21,16 +21,10 @@ def main() -> str:
     from fishdvc.training.params import LoraParams, TrainLoraParams
 
     return train_lora(
-        read_params(args.params, "lora", LoraParams),
-        read_params(args.params, "train_lora", TrainLoraParams),
-        read_params(args.params, "machine", MachineParams),
-        base=args.base,
-        protos=args.protos,
-        lora_folder=args.lora,
-        logs=args.logs,
-        curves=args.curves,
-        too_long=args.too_long,
-        metrics=args.metrics,
+        read_params(params, "lora", LoraParams),
+        read_params(params, "train_lora", TrainLoraParams),
+        read_params(params, "machine", MachineParams),
+        **paths,
     )
 
 

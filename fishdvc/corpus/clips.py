@@ -1,7 +1,6 @@
 """Find the clips of a dataset: pairs of an audio file and its transcript, by speaker folder."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +11,7 @@ from fishdvc.text.clean import is_speakable
 AUDIO_SUFFIXES = READABLE_SUFFIXES + UNREADABLE_SUFFIXES
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
+@dataclass(frozen=True, kw_only=True)
 class Clip:
     """One recording with its transcript.
 
@@ -32,20 +31,7 @@ class Clip:
         return PurePosixPath(self.name).parent.name
 
 
-@dataclass(frozen=True, kw_only=True)
-class Corpus:
-    """Content of a dataset folder.
-
-    Attributes:
-        clips: All clips, sorted by name.
-        problems: One line per file that is not part of a clip.
-    """
-
-    clips: tuple[Clip, ...]
-    problems: tuple[str, ...]
-
-
-def find_clips(root: Path, text_extension: str) -> Corpus:
+def find_clips(root: Path, text_extension: str) -> tuple[list[Clip], list[str]]:
     """List the clips below a folder of speakers.
 
     Hidden files, and files that are neither audio nor transcripts, are ignored.
@@ -54,14 +40,20 @@ def find_clips(root: Path, text_extension: str) -> Corpus:
         root: Folder with ``<speaker>/<clip>.<audio suffix>``. Speaker folders may be nested.
         text_extension: Suffix of transcripts, such as ``.lab``.
 
+    Returns:
+        All clips, sorted by name, and one line per file that is not part of a clip.
+
     Raises:
         DatasetError: The folder does not exist or contains no clips.
     """
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder; set dataset.path to your folder of speakers")
     audio, transcripts = defaultdict[str, list[Path]](list), dict[str, Path]()
-    for path in _visible_files(root):
-        name = path.relative_to(root).with_suffix("").as_posix()
+    for path in sorted(root.rglob("*")):
+        relative = path.relative_to(root)
+        if not path.is_file() or any(part.startswith(".") for part in relative.parts):
+            continue
+        name = relative.with_suffix("").as_posix()
         if path.suffix.lower() in AUDIO_SUFFIXES:
             audio[name].append(path)
         elif path.suffix.lower() == text_extension.lower():
@@ -78,7 +70,7 @@ def find_clips(root: Path, text_extension: str) -> Corpus:
             problems.append(problem)
         else:
             clips.append(Clip(name=name, audio=audio[name][0], transcript=transcripts[name]))
-    return Corpus(clips=tuple(clips), problems=tuple(problems))
+    return clips, problems
 
 
 def read_transcript(path: Path) -> str:
@@ -97,13 +89,6 @@ def read_transcript(path: Path) -> str:
     if not is_speakable(text):
         raise DatasetError(f"{path}: empty transcript; write what is said, or remove the clip")
     return text
-
-
-def _visible_files(root: Path) -> Iterator[Path]:
-    for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if path.is_file() and not hidden:
-            yield path
 
 
 def _pairing_problem(

@@ -4,7 +4,7 @@ from typing import cast
 
 import lightning
 
-from fishdvc.dataset.loader import PlannedBatches, ResumableLoader
+from fishdvc.dataset.loader import EpochBatches
 from fishdvc.dataset.sentence_set import SentenceSet
 from fishdvc.dataset.sequences import (
     draw_texts,
@@ -64,20 +64,20 @@ class SentenceDataModule(lightning.LightningDataModule):
         batches = [batch for rank in plan for batch in rank[:num_batches]]
         return len({i for batch in batches for sequence in batch for i in sequence})
 
-    def train_dataloader(self) -> ResumableLoader:
+    def train_dataloader(self) -> EpochBatches:
         """Return the batches of this rank in the trainer's current epoch."""
         trainer = cast(lightning.Trainer, self.trainer)
         epoch = trainer.current_epoch
         sentences = self.train.sentences
-        batches = PlannedBatches(
+        return EpochBatches(
             sentences,
             draw_texts([len(s.ids) for s in sentences], seed=self.seed, epoch=epoch),
             self._train_plan(epoch, trainer.world_size)[trainer.global_rank],
-            self.padding_id,
+            padding_id=self.padding_id,
+            epoch=epoch,
         )
-        return ResumableLoader(batches, epoch=epoch)
 
-    def val_dataloader(self) -> PlannedBatches:
+    def val_dataloader(self) -> EpochBatches:
         """Return all validation sentences from short to long, each with its first text.
 
         On several ranks some sentences may be used twice, so that all ranks have as many batches.
@@ -90,7 +90,10 @@ class SentenceDataModule(lightning.LightningDataModule):
             num_ranks=trainer.world_size,
         )
         batches = [[[i] for i in batch] for batch in plan[trainer.global_rank]]
-        return PlannedBatches(sentences, [0] * len(sentences), batches, self.padding_id)
+        first_texts = [0] * len(sentences)
+        return EpochBatches(
+            sentences, first_texts, batches, padding_id=self.padding_id, epoch=trainer.current_epoch
+        )
 
     def _train_plan(self, epoch: int, num_ranks: int) -> list[list[list[list[int]]]]:
         """Plan an epoch: ``plan[rank][step]`` is a batch of sequences of sentences."""

@@ -89,11 +89,7 @@ def plan_ordered_batches(
 ) -> list[list[list[int]]]:
     """Like ``plan_batches``, but without randomness: batches are sorted from short to long.
 
-    Args:
-        num_tokens: Length of each sequence.
-        order: Order of sequences of equal length. None: as given.
-        batch_size: Maximum number of sequences of a batch, on each rank.
-        num_ranks: Number of processes.
+    ``order`` is that of sequences of equal length. None: as given.
     """
     sequences = np.arange(len(num_tokens)) if order is None else np.asarray(order)
     num_steps = math.ceil(len(sequences) / (batch_size * num_ranks))
@@ -107,12 +103,6 @@ def plan_ordered_batches(
 
 
 def draw_texts(num_texts: Sequence[int], *, seed: int, epoch: int) -> list[int]:
-    """Draw for each sentence the index of the text to use in an epoch.
-
-    Args:
-        num_texts: Number of texts of each sentence, at least 1.
-        seed: Non-negative.
-        epoch: Non-negative.
-    """
+    """Draw for each sentence the index of the text to use in an epoch, 0 to ``num_texts - 1``."""
     drawn: list[int] = np.random.default_rng((seed, epoch, _TEXTS)).integers(num_texts).tolist()
     return drawn

@@ -19,7 +19,6 @@ from fishdvc.errors import DatasetError
 
 CLIP_LIST = "clips.json"
 """File beside the shards: ``{speaker: [clip, ...]}``, clips in the order of the sentences."""
-MAX_CODE = np.iinfo(np.uint16).max
 _LENGTH = struct.Struct("<I")
 _REMEDY = "run build_protos again"
 
@@ -56,8 +55,8 @@ def read_shard(path: Path) -> Iterator[SpeakerGroup]:
     """Read a shard, one speaker's group at a time.
 
     Raises:
-        DatasetError: The file is truncated or damaged, or codes are not a matrix of 0 to 65535. The
-            message names the file and the byte offset of the group.
+        DatasetError: The file is truncated or damaged. The message names the file and the byte
+            offset of the group.
     """
     with path.open("rb") as file:
         size_bytes = path.stat().st_size
@@ -145,14 +144,7 @@ def _read_group(file: BinaryIO, where: str) -> SpeakerGroup:
 
 
 def _codes(part: text_data_pb2.Sentence, where: str) -> NDArray[np.uint16]:
-    lengths = {len(row.values) for row in part.semantics}
-    if len(lengths) > 1:
-        raise DatasetError(
-            f"{where}: expected rows of equal length, got {sorted(lengths)}; {_REMEDY}"
-        )
-    codes = np.array([row.values for row in part.semantics], dtype=np.uint32)
-    if codes.max(initial=0) > MAX_CODE:
-        raise DatasetError(
-            f"{where}: expected codes up to {MAX_CODE}, got {codes.max()}; {_REMEDY}"
-        )
-    return codes.astype(np.uint16).reshape(len(part.semantics), max(lengths, default=0))
+    try:
+        return np.array([row.values for row in part.semantics], dtype=np.uint16)
+    except ValueError as error:
+        raise DatasetError(f"{where}: expected rows of equal length: {error}; {_REMEDY}") from error

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from fishdvc.errors import ParamsError, list_problems
+from fishdvc.errors import ParamsError
 from fishdvc.generation.sampling import PENALTY_WINDOW_FRAMES, draw, penalty_window
 from fishdvc.generation.settings import Sampling
 from fishdvc.model.dual_ar import DualAR
@@ -38,27 +38,32 @@ def generate(
 
     Args:
         model: A ``DualAR``, or a PEFT model around one, in evaluation mode.
-        prompts: Ids in row 0, codes below, each ``(1 + num_codebooks, tokens)``, on the model's
-            device. Their lengths may differ.
+        prompts: At least one. Ids in row 0, codes below, each ``(1 + num_codebooks, tokens)``, on
+            the model's device. Their lengths may differ.
         seeds: One for each prompt.
-        max_new_frames: Maximum number of frames. A result of this length has not ended by itself.
+        max_new_frames: Maximum number of frames, at least 1. A result of this length has not ended
+            by itself.
         sampling: How to draw.
         end_id: Id of the token that ends the speech. None: generate ``max_new_frames`` frames.
-        num_codes: Codes from this number on are not drawn, because the codec does not have them.
-            None: draw all codes of the model.
+        num_codes: Codes from this number on are not drawn, because the codec does not have them. At
+            most the model's ``codebook_size``, which None stands for.
         on_frame: Called after each frame of the batch.
 
     Returns:
         int64 codes of each prompt, ``(num_codebooks, frames)``.
 
     Raises:
-        ParamsError: A setting is out of range, or a prompt and its frames exceed the model's
-            ``max_seq_len``. The message lists every problem.
+        ParamsError: A prompt and its frames exceed the model's ``max_seq_len``.
     """
-    num_codes = model.config.codebook_size if num_codes is None else num_codes
-    _check(model, prompts, seeds, max_new_frames, num_codes)
+    longest = max(prompt.shape[-1] for prompt in prompts)
+    if longest + max_new_frames > model.config.max_seq_len:
+        raise ParamsError(
+            f"max_new_frames: {longest} tokens of prompt and {max_new_frames} frames exceed "
+            f"max_seq_len = {model.config.max_seq_len}; shorten the reference or the text, or "
+            "allow fewer frames"
+        )
     device = prompts[0].device
-    code_ids = torch.arange(num_codes, device=device)
+    code_ids = torch.arange(num_codes or model.config.codebook_size, device=device)
     token_ids = model.semantic_begin_id + code_ids
     if end_id is not None:
         token_ids = torch.cat((token_ids, token_ids.new_tensor([end_id])))
@@ -108,42 +113,10 @@ def generate(
     return [torch.stack(of_prompt, dim=-1) if of_prompt else empty for of_prompt in frames]
 
 
-def _check(
-    model: DualAR,
-    prompts: Sequence[Tensor],
-    seeds: Sequence[int],
-    max_new_frames: int,
-    num_codes: int,
-) -> None:
-    config = model.config
-    problems = []
-    if not prompts:
-        problems.append("prompts: expected at least one, got none")
-    if len(seeds) != len(prompts):
-        problems.append(f"seeds: expected one for each of {len(prompts)} prompts, got {len(seeds)}")
-    if max_new_frames < 1:
-        problems.append(f"max_new_frames: expected at least 1, got {max_new_frames}")
-    if not 1 <= num_codes <= config.codebook_size:
-        problems.append(f"num_codes: expected 1 to {config.codebook_size}, got {num_codes}")
-    longest = max((prompt.shape[-1] for prompt in prompts), default=0)
-    if longest + max_new_frames > config.max_seq_len:
-        problems.append(
-            f"max_new_frames: {longest} tokens of prompt and {max_new_frames} frames exceed "
-            f"max_seq_len = {config.max_seq_len}; shorten the reference or the text, "
-            "or allow fewer frames"
-        )
-    if problems:
-        raise ParamsError(list_problems("generate: correct these arguments", problems))
-
-
 def _read_prompts(
     model: DualAR, prompts: Sequence[Tensor], *, num_more: int
 ) -> tuple[Tensor, list[KVCache]]:
-    """Run each prompt alone, without padding, and join the caches.
-
-    Returns:
-        Hidden states of the last tokens, ``(batch, dim)``, and a cache for each layer.
-    """
+    """Run each prompt alone, without padding. Return the last hidden states and joined caches."""
     hidden, prompt_caches = [], []
     for prompt in prompts:
         caches = [KVCache(prompt.shape[-1]) for _ in model.layers]
@@ -164,14 +137,7 @@ def _draw_codes(
 ) -> Tensor:
     """Draw the codes of a frame one after another, ``(batch, num_codebooks)``.
 
-    Args:
-        model: The model.
-        hidden: Hidden states of the slow transformer, ``(batch, dim)``.
-        first_code: Code of codebook 0, given by the semantic token, ``(batch,)``.
-        code_ids: Codes that may be drawn, ``(choices,)``.
-        window: Recent ids and codes, ``(batch, 1 + num_codebooks, 16)``. None: no penalty.
-        uniform: Random numbers, ``(batch, num_codebooks)``.
-        sampling: How to draw.
+    ``first_code`` is that of codebook 0, given by the semantic token.
     """
     caches = [KVCache(model.config.num_codebooks) for _ in model.fast_layers]
     codes = [first_code]

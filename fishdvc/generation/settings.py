@@ -7,7 +7,6 @@ from fishdvc.errors import ParamsError, list_problems
 
 MAX_PART_S = 30.0
 """Default of the longest speech of one part of a text, in seconds."""
-MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from fishdvc.codec.codec import Codec
 from fishdvc.errors import CheckpointError, ParamsError, list_problems
 from fishdvc.generation.generate import generate
-from fishdvc.generation.settings import MAX_PART_S, MAX_SEED, Sampling
+from fishdvc.generation.settings import MAX_PART_S, Sampling
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.text.clean import is_speakable
 from fishdvc.text.prompt import generation_prompt
@@ -76,12 +76,17 @@ class Synthesizer:
             tokenizer: The model's.
 
         Raises:
-            CheckpointError: The codec has another number of codebooks.
+            CheckpointError: The codec has another number of codebooks, or larger ones.
         """
-        expected, got = model.config.num_codebooks, codec.config.num_codebooks
-        if got != expected:
+        expected, got = model.config, codec.config
+        if (
+            got.num_codebooks != expected.num_codebooks
+            or got.codebook_size > expected.codebook_size
+        ):
             raise CheckpointError(
-                f"codec: the model expects {expected} codebooks, got {got}; use the model's codec"
+                f"codec: the model expects {expected.num_codebooks} codebooks of up to "
+                f"{expected.codebook_size} codes, got {got.num_codebooks} of {got.codebook_size}; "
+                "use the model's codec"
             )
         self.model, self.codec, self.tokenizer = model, codec, tokenizer
 
@@ -120,19 +125,19 @@ class Synthesizer:
 
         Args:
             texts: At least one.
-            seeds: One for each text.
+            seeds: One integer for each text.
             references: Clips of the voice. None: the model's own voice.
             sampling: How to draw. None: as the reference implementation.
             max_part_s: Maximum length of the speech of one part, in seconds.
             on_frame: Called after each frame of the batch.
 
         Raises:
-            ParamsError: A text has nothing to speak, seeds are missing or out of range, or a prompt
-                does not fit into the model.
+            ParamsError: A text has nothing to speak, seeds are missing, or a prompt does not fit
+                into the model.
             DatasetError: The codes of a reference have the wrong shape or range.
         """
         config = self.codec.config
-        max_new_frames = int(max_part_s * config.sample_rate_hz / config.frame_length_samples)
+        max_new_frames = int(max_part_s * config.sample_rate_hz / config.frame_length_samples) or 1
         tasks = _tasks(texts, seeds)
         for index in range(max(len(task.parts) for task in tasks)):
             current = [task for task in tasks if index < len(task.parts)]
@@ -185,7 +190,6 @@ def _tasks(texts: Sequence[str], seeds: Sequence[int]) -> list[_Task]:
         problems.append("texts: expected at least one, got none")
     if len(seeds) != len(texts):
         problems.append(f"seeds: expected one for each of {len(texts)} texts, got {len(seeds)}")
-    problems += [f"seeds: expected 0 to 2^63-1, got {s}" for s in seeds if not 0 <= s <= MAX_SEED]
     if problems:
         raise ParamsError(list_problems("speak: correct these arguments", problems))
     return [

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fishdvc.corpus.bad_clips import OnBadClip, fail_or_report
+from fishdvc.corpus.bad_clips import fail_or_report
 from fishdvc.dataset.shards import CLIP_LIST, Sentence, SpeakerGroup, write_shards
 from fishdvc.errors import DatasetError
 from fishdvc.model.config import DualARConfig, read_config
-from fishdvc.parallel import map_ahead, num_workers, progress
+from fishdvc.parallel import map_in_threads
+from fishdvc.pipeline.shared_params import DatasetParams
 from fishdvc.storage.atomic import atomic_folder, write_metrics, write_text
 from fishdvc.text.clean import strip_annotations
 from fishdvc.validation import Checked
@@ -38,14 +39,13 @@ class BuildProtosParams(Checked):
 
 
 def build_protos(
+    dataset: DatasetParams,
     params: BuildProtosParams,
     *,
     workers: int,
-    model_config: Path,
+    base: Path,
     normalized: Path,
     codes: Path,
-    text_extension: str,
-    on_bad_clip: OnBadClip,
     protos: Path,
     skipped: Path,
     metrics: Path,
@@ -56,50 +56,45 @@ def build_protos(
     between training and validation.
 
     Args:
+        dataset: Suffix of transcripts, and what to do with clips without codes that fit the model.
         params: Split and shard size.
         workers: Number of threads that read codes. 0: one per core.
-        model_config: The base model's config.json: number and size of codebooks.
+        base: Folder of the base model. Its config.json has the number and size of codebooks.
         normalized: Folder with the transcripts.
-        codes: Folder with the codes, the same tree.
-        text_extension: Suffix of transcripts.
-        on_bad_clip: What to do if codes do not fit the model or are missing.
+        codes: Folder of codes with the same tree.
         protos: Folder to write. Replaced only if the stage succeeds.
         skipped: File to list skipped clips in.
         metrics: File to write counts to.
 
     Returns:
-        A summary in one line.
+        Summary of the stage in one line.
 
     Raises:
-        CheckpointError: The base model's config.json cannot be used.
-        DatasetError: Clips are bad and may not be skipped, or too few are left.
+        CheckpointError: config.json cannot be used.
+        DatasetError: Clips are bad and ``on_bad_clip`` is ``fail``, or fewer than two are left.
     """
     start_s = time.monotonic()
-    read = functools.partial(_read_codes, config=read_config(model_config))
-    transcripts = _files_by_clip(normalized, text_extension)
-    code_files = _files_by_clip(codes, ".npy")
-    names = sorted(transcripts.keys() & code_files.keys())
-    found = map_ahead(read, [code_files[name] for name in names], threads=num_workers(workers))
+    read = functools.partial(_read_codes, config=read_config(base / "config.json"))
+    transcripts = {
+        path.relative_to(normalized).with_suffix("").as_posix(): path
+        for path in normalized.rglob(f"*{dataset.text_extension}")
+    }
+    names = sorted(transcripts)
+    files = [codes / f"{name}.npy" for name in names]
+    results = map_in_threads(read, files, workers=workers, label="build_protos")
     good: dict[str, Codes] = {}
-    problems = [
-        f"{path}: no codes {codes / name}.npy"
-        for name, path in transcripts.items()
-        if name not in code_files
-    ]
-    problems += [
-        f"{path}: no transcript in {normalized}"
-        for name, path in code_files.items()
-        if name not in transcripts
-    ]
-    for name, result in progress(
-        zip(names, found, strict=True), total=len(names), label="build_protos"
-    ):
+    problems = []
+    for name, result in zip(names, results, strict=True):
         if isinstance(result, str):
             problems.append(result)
         else:
             good[name] = result
     fail_or_report(
-        "build_protos", problems, num_good=len(good), on_bad_clip=on_bad_clip, report=skipped
+        "build_protos",
+        problems,
+        num_good=len(good),
+        on_bad_clip=dataset.on_bad_clip,
+        report=skipped,
     )
     held_out = hold_out(list(good), val_fraction=params.val_fraction, seed=params.seed)
     with atomic_folder(protos) as folder:
@@ -113,14 +108,8 @@ def build_protos(
             write_text(folder / split / CLIP_LIST, json.dumps(speakers, indent=0) + "\n")
         num_shards = len(list(folder.rglob("*.protos")))
     num_train_clips = len(good) - len(held_out)
-    write_metrics(
-        metrics,
-        {
-            "num_train_clips": num_train_clips,
-            "num_val_clips": len(held_out),
-            "num_skipped": len(problems),
-        },
-    )
+    counts = {"num_train_clips": num_train_clips, "num_val_clips": len(held_out)}
+    write_metrics(metrics, {**counts, "num_skipped": len(problems)})
     return (
         f"build_protos: {num_train_clips} clips to train on, {len(held_out)} held out, "
         f"{num_shards} shards, {len(problems)} skipped, {time.monotonic() - start_s:.1f} s"
@@ -161,13 +150,6 @@ def _shuffled(clips: Sequence[str], seed: int) -> list[str]:
     return sorted(clips, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
 
 
-def _files_by_clip(folder: Path, suffix: str) -> dict[str, Path]:
-    return {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob(f"*{suffix}"))
-    }
-
-
 def _by_speaker(names: Sequence[str]) -> dict[str, list[str]]:
     speakers = defaultdict(list)
     for name in names:
@@ -193,19 +175,22 @@ def _groups(
 
 def _read_codes(path: Path, *, config: DualARConfig) -> Codes | str:
     """Read codes that fit the model, or return a problem."""
-    remedy = "delete it and the cache folder, then run extract_vq again"
+    todo = "delete it and the cache folder, then run extract_vq again"
     try:
         codes: Codes = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        return f"{path}: no such file, because extract_vq skipped this clip"
     except (ValueError, OSError, EOFError) as error:
-        return f"{path}: cannot be read as codes: {error}; {remedy}"
-    if codes.ndim != 2 or codes.shape[0] != config.num_codebooks or codes.shape[1] == 0:
-        expected = f"({config.num_codebooks}, frames)"
-        return f"{path}: codes must have the shape {expected}, got {codes.shape}; {remedy}"
-    if codes.dtype.kind not in "iu":
-        return f"{path}: codes must be integers, got {codes.dtype}; {remedy}"
+        return f"{path}: cannot be read as codes: {error}; {todo}"
+    shape = (config.num_codebooks, codes.shape[-1]) if codes.ndim else ()
+    if codes.dtype.kind not in "iu" or codes.shape != shape or codes.size == 0:
+        return (
+            f"{path}: expected integers of the shape ({config.num_codebooks}, frames), got "
+            f"{codes.dtype} of {codes.shape}; {todo}"
+        )
     if codes.min() < 0 or codes.max() >= config.codebook_size:
         return (
-            f"{path}: codes must be in 0..{config.codebook_size - 1}, "
-            f"got {codes.min()}..{codes.max()}; {remedy}"
+            f"{path}: expected codes in 0..{config.codebook_size - 1}, "
+            f"got {codes.min()}..{codes.max()}; {todo}"
         )
     return codes

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +18,14 @@ from fishdvc.base.folder import codec_config_beside
 from fishdvc.codec import checkpoint
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
-from fishdvc.codec.config import CodecConfig
-from fishdvc.corpus.bad_clips import OnBadClip, fail_or_report
+from fishdvc.corpus.bad_clips import fail_or_report
 from fishdvc.device import choose_device
-from fishdvc.errors import AudioError, CheckpointError
+from fishdvc.errors import CheckpointError
 from fishdvc.machine import MachineParams
-from fishdvc.parallel import map_ahead, num_workers, progress
-from fishdvc.pipeline.shared_params import external_path
+from fishdvc.parallel import map_in_threads
+from fishdvc.pipeline.shared_params import BaseParams, DatasetParams, external_path
 from fishdvc.storage.atomic import atomic_folder, write_metrics
-from fishdvc.storage.cache import code_hash, combined_key, content_hash, project_cache
+from fishdvc.storage.cache import combined_key, content_hash, project_cache
 from fishdvc.storage.imports import imported_files
 from fishdvc.validation import Checked
 
@@ -49,12 +48,13 @@ class _NewClip:
 
 
 def extract_vq(
+    base_params: BaseParams,
+    dataset: DatasetParams,
     params: ExtractVqParams,
     machine: MachineParams,
     *,
-    codec_checkpoint: Path,
+    base: Path,
     normalized: Path,
-    on_bad_clip: OnBadClip,
     codes: Path,
     skipped: Path,
     metrics: Path,
@@ -65,11 +65,12 @@ def extract_vq(
     in the cache.
 
     Args:
+        base_params: Name of the codec's file.
+        dataset: What to do with clips that are shorter than a frame.
         params: Config of the codec.
         machine: Device and number of threads.
-        codec_checkpoint: Weights of the codec.
+        base: Folder of the base model.
         normalized: Folder of FLAC files.
-        on_bad_clip: What to do with clips that are shorter than a frame.
         codes: Folder to write. Replaced only if the stage succeeds.
         skipped: File to list skipped clips in.
         metrics: File to write counts to.
@@ -84,12 +85,12 @@ def extract_vq(
         ParamsError: ``codec_config`` is not a file that DVC tracks.
     """
     start_s = time.monotonic()
+    codec_checkpoint = base / base_params.codec_file
     config_file = codec_config_beside(codec_checkpoint)
     if params.codec_config:
         config_file = external_path(
             params.codec_config, stage="extract_vq", param="extract_vq.codec_config"
         )
-    config = CodecConfig.read(config_file) if config_file else CodecConfig.firefly()
     codec_key = _codec_key(codec_checkpoint, config_file)
     cache = project_cache("extract_vq")
     clips = sorted(normalized.rglob("*.flac"))
@@ -103,7 +104,7 @@ def extract_vq(
                 new.append(_NewClip(audio=audio, codes=destination, key=key))
         if new:
             device = choose_device(machine.accelerator)
-            codec = load_codec(codec_checkpoint, config, device=device, decoder=False)
+            codec = load_codec(codec_checkpoint, config_file, device=device, decoder=False)
             for clip, result in _encode_all(codec, new, machine.workers):
                 if isinstance(result, str):
                     too_short.append(result)
@@ -115,10 +116,10 @@ def extract_vq(
             "extract_vq",
             sorted(too_short),
             num_good=num_good,
-            on_bad_clip=on_bad_clip,
+            on_bad_clip=dataset.on_bad_clip,
             report=skipped,
         )
-        usage = _codebook_usage(folder, config)
+        usage = _codebook_usage(folder)
     write_metrics(metrics, {"num_clips": num_good, "num_skipped": len(too_short), **usage})
     return (
         f"extract_vq: {num_good} clips, {usage['num_frames']} frames, "
@@ -133,14 +134,13 @@ def _codec_key(codec_checkpoint: Path, config: Path | None) -> str:
             f"{codec_checkpoint}: no such file; correct base.codec_checkpoint in params.yaml, "
             "or run fetch_base again"
         )
-    code = [Path(__file__), Path(waveform.__file__), *imported_files(Path(checkpoint.__file__))]
-    return combined_key(
-        content_hash(codec_checkpoint), content_hash(config) if config else None, code_hash(code)
-    )
+    files = [codec_checkpoint, *([config] if config else [])]
+    files += [Path(__file__), Path(waveform.__file__), *imported_files(Path(checkpoint.__file__))]
+    return combined_key(*map(content_hash, files))
 
 
 def _encode_all(
-    codec: Codec, clips: Sequence[_NewClip], workers: int
+    codec: Codec, clips: list[_NewClip], workers: int
 ) -> Iterator[tuple[_NewClip, npt.NDArray[np.uint16] | str]]:
     """Yield each clip with its codes, or with an error message if it is too short."""
     if codec.device.type == "cpu":
@@ -148,16 +148,12 @@ def _encode_all(
     encode = functools.partial(_encode_clip, codec=codec)
     # The longest clips first, so that all threads finish at about the same time.
     ordered = sorted(clips, key=lambda clip: clip.audio.stat().st_size, reverse=True)
-    results = map_ahead(encode, ordered, threads=num_workers(workers))
-    pairs = zip(ordered, results, strict=True)
-    yield from progress(pairs, total=len(ordered), label="extract_vq")
+    results = map_in_threads(encode, ordered, workers=workers, label="extract_vq")
+    yield from zip(ordered, results, strict=True)
 
 
 def _encode_clip(clip: _NewClip, *, codec: Codec) -> npt.NDArray[np.uint16] | str:
-    try:
-        recorded = read_waveform(clip.audio)
-    except AudioError as error:
-        raise AudioError(f"{clip.audio}: not readable as audio; run normalize again") from error
+    recorded = read_waveform(clip.audio)
     rate_hz = codec.config.sample_rate_hz
     samples = torchaudio.functional.resample(
         torch.from_numpy(recorded.samples), recorded.sample_rate_hz, rate_hz
@@ -172,17 +168,12 @@ def _encode_clip(clip: _NewClip, *, codec: Codec) -> npt.NDArray[np.uint16] | st
     return codes[0].cpu().numpy().astype(np.uint16)
 
 
-def _codebook_usage(folder: Path, config: CodecConfig) -> dict[str, float | int]:
+def _codebook_usage(folder: Path) -> dict[str, float | int]:
     """Return the number of frames and the mean entropy of a codebook (at most log2 1000 = 9.97)."""
-    counts = np.zeros((config.num_codebooks, config.codebook_size), dtype=np.int64)
-    for path in folder.rglob("*.npy"):
-        for row, codes in zip(counts, np.load(path), strict=True):
-            row += np.bincount(codes, minlength=config.codebook_size)
-    num_frames = int(counts[0].sum())
-    shares = counts / num_frames
-    logs = np.log2(shares, where=shares > 0, out=np.zeros_like(shares))
-    entropy_bits = -(shares * logs).sum(axis=1)
+    codes = np.concatenate([np.load(path) for path in folder.rglob("*.npy")], axis=1)
+    shares = [np.unique(row, return_counts=True)[1] / len(row) for row in codes]
+    entropy_bits = np.mean([-(row * np.log2(row)).sum() for row in shares])
     return {
-        "num_frames": num_frames,
-        "mean_codebook_entropy_bits": round(float(entropy_bits.mean()), 3),
+        "num_frames": codes.shape[1],
+        "mean_codebook_entropy_bits": round(float(entropy_bits), 3),
     }

@@ -15,21 +15,17 @@ from fishdvc.audio.waveform import Waveform, read_waveform, write_flac
 from fishdvc.corpus.bad_clips import fail_or_report
 from fishdvc.corpus.clips import Clip, find_clips, read_transcript
 from fishdvc.errors import AudioError, DatasetError
-from fishdvc.parallel import map_files
+from fishdvc.parallel import map_in_processes
 from fishdvc.pipeline.shared_params import DatasetParams
 from fishdvc.storage.atomic import atomic_folder, write_metrics
-from fishdvc.storage.cache import (
-    FileCache,
-    code_hash,
-    combined_key,
-    content_hash,
-    project_cache,
-)
+from fishdvc.storage.cache import FileCache, combined_key, content_hash, project_cache
 from fishdvc.validation import Checked
 
 AT_TARGET = "at the target loudness"
 LIMITED_BY_PEAK = "limited by the peak ceiling"
 """Comments in the FLAC files, so that ``limited_by_peak`` is known for cache hits."""
+CODE = (__file__, waveform.__file__, loudness.__file__)
+"""Source files that compute the audio."""
 
 
 class NormalizeParams(Checked):
@@ -48,6 +44,7 @@ class NormalizeParams(Checked):
 class _Result:
     """Result of one clip, or its problems: up to one of the transcript and one of the audio."""
 
+    speaker: str = ""
     duration_s: float = 0.0
     limited_by_peak: bool = False
     from_cache: bool = False
@@ -81,7 +78,7 @@ def normalize(
             message lists bad clips.
     """
     start_s = time.monotonic()
-    corpus = find_clips(Path(dataset.path), dataset.text_extension)
+    clips, problems = find_clips(Path(dataset.path), dataset.text_extension)
     with atomic_folder(normalized) as folder:
         work = functools.partial(
             _normalize_clip,
@@ -89,22 +86,21 @@ def normalize(
             params=params,
             text_extension=dataset.text_extension,
             cache=project_cache("normalize"),
-            code=code_hash([Path(__file__), Path(waveform.__file__), Path(loudness.__file__)]),
+            code=combined_key(*(content_hash(Path(file)) for file in CODE)),
         )
-        results = list(map_files(work, corpus.clips, workers=workers, label="normalize"))
+        results = list(map_in_processes(work, clips, workers=workers, label="normalize"))
         good = [result for result in results if not result.problems]
+        num_skipped = len(problems) + len(results) - len(good)
         fail_or_report(
             "normalize",
-            [*corpus.problems, *(line for result in results for line in result.problems)],
+            problems + [line for result in results for line in result.problems],
             num_good=len(good),
             on_bad_clip=dataset.on_bad_clip,
             report=skipped,
         )
     durations_s = [result.duration_s for result in good]
     hours = sum(durations_s) / 3600
-    pairs = zip(corpus.clips, results, strict=True)
-    num_speakers = len({clip.speaker for clip, result in pairs if not result.problems})
-    num_skipped = len(corpus.problems) + len(results) - len(good)
+    num_speakers = len({result.speaker for result in good})
     write_metrics(metrics, {"num_clips": len(good), "hours": round(hours, 4)})
     return (
         f"normalize: {len(good)} clips of {num_speakers} speakers, {hours:.2f} h of audio, "
@@ -148,6 +144,7 @@ def _normalize_clip(
     audio.with_name(f"{audio.stem}{text_extension}").write_text(text, encoding="utf-8")
     with soundfile.SoundFile(audio) as file:
         return _Result(
+            speaker=clip.speaker,
             duration_s=file.frames / file.samplerate,
             limited_by_peak=file.comment == LIMITED_BY_PEAK,
             from_cache=from_cache,

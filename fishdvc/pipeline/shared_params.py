@@ -62,17 +62,27 @@ def external_path(value: str, *, stage: str, param: str) -> Path:
         param: Name of the parameter, for the error message.
 
     Raises:
-        ParamsError: The path is outside ``EXTERNAL/<stage>`` or does not exist.
+        ParamsError: The path is outside ``EXTERNAL/<stage>``, is or is in a linked folder, or does
+            not exist.
     """
-    folder, path = EXTERNAL / stage, Path(value)
-    # Symbolic links are not resolved: a link in the folder may point anywhere.
-    if not Path(os.path.abspath(path)).is_relative_to(folder.absolute()):  # noqa: PTH100
-        # A base is large, and DVC follows links to files. An adapter in data/lora must be copied.
-        copy = f"cp -rs {path.absolute()}" if stage == "fetch_base" else f"cp -r {value}"
+    path = Path(value)
+    top = EXTERNAL / stage
+    # A base is large, and DVC follows links to files. An adapter in data/lora must be copied.
+    copy = "cp -rs" if stage == "fetch_base" else "cp -r"
+    # Links are not resolved: a file in the folder may be a link to anywhere.
+    place = Path(os.path.abspath(path))  # noqa: PTH100
+    if not place.is_relative_to(top.absolute()):
         raise ParamsError(
-            f"{param}: {value} is not in {folder}, where DVC tracks it; copy it: "
-            f"{copy} {folder}/, then set {param}: {folder / path.name}"
+            f"{param}: {value} is not in {top}, where DVC tracks it; copy it: "
+            f"{copy} {place} {top}/, then set {param}: {top / path.name}"
         )
     if not path.exists():
         raise ParamsError(f"{param}: {value}: no such file or folder")
+    while place != top.absolute():
+        if place.is_symlink() and place.is_dir():
+            raise ParamsError(
+                f"{param}: {place} is a link to a folder, and DVC does not follow it; replace it "
+                f"by a copy: rm {place} && {copy} {place.resolve()} {place}"
+            )
+        place = place.parent
     return path

@@ -19,7 +19,7 @@ from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.pipeline.shared_params import external_path
 from fishdvc.storage.atomic import atomic_folder, write_metrics
-from fishdvc.storage.cache import code_hash, combined_key, content_hash, project_cache
+from fishdvc.storage.cache import combined_key, content_hash, project_cache
 from fishdvc.storage.imports import imported_files
 from fishdvc.text.tokenizer import load_tokenizer
 from fishdvc.training.checkpoints import AdapterCheckpoints
@@ -31,13 +31,13 @@ from fishdvc.training.trainer import build_loggers, build_trainer
 
 
 def train_lora(
-    lora: LoraParams,
+    adapter: LoraParams,
     params: TrainLoraParams,
     machine: MachineParams,
     *,
     base: Path,
     protos: Path,
-    lora_folder: Path,
+    lora: Path,
     logs: Path,
     curves: Path,
     too_long: Path,
@@ -45,15 +45,16 @@ def train_lora(
 ) -> str:
     """Train an adapter and save it every N steps in PEFT's format, with its validation loss.
 
-    An interrupted run is resumed from ``.fishdvc_cache`` if params, data and code are unchanged.
+    An interrupted run is resumed from ``.fishdvc_cache`` if params, data, code and the number of
+    processes are unchanged.
 
     Args:
-        lora: Shape of the adapter.
+        adapter: Shape of the adapter.
         params: Parameters of training.
         machine: Devices and logger.
         base: Folder of the base model.
         protos: Folder of shards, ``train/`` and ``val/``.
-        lora_folder: Folder to write ``step_000000010/`` and ``checkpoints.json`` to.
+        lora: Folder to write ``step_000000010/`` and ``checkpoints.json`` to.
         logs: Folder to write the logs of ``machine.logger`` to.
         curves: Folder to write DVCLive's metrics to.
         too_long: File to list the clips in that are longer than ``max_length``.
@@ -72,34 +73,28 @@ def train_lora(
     dtype = _base_dtype(params, machine)
     model = load_dual_ar(base, dtype=dtype)
     model.gradient_checkpointing = params.gradient_checkpointing
-    data = _data_module(model, params, base, protos)
-    adapted = _adapted(model, lora, params.init_from)
+    data = _data_module(params, base, protos)
+    adapted = _adapted(model, adapter, params.init_from)
     module = AdapterTraining(adapted, params)
+    trainer = build_trainer(params, machine)
     # DVC deletes the outputs before a stage runs, so an interrupted run is kept elsewhere.
-    work = project_cache("train_lora").folder / _run_key(lora, params, dtype, base, protos)
-    points = ResumePoints(
-        work / "points", work / "curves", every_steps=params.checkpoint_every_steps
-    )
+    key = _run_key(adapter, params, dtype, base, protos, num_processes=trainer.world_size)
+    work = project_cache("train_lora").folder / key
+    every_steps = params.checkpoint_every_steps
+    points = ResumePoints(work, every_steps=every_steps)
     point = points.latest()
-    checkpoints = AdapterCheckpoints(
-        adapted, work / "lora", every_steps=params.checkpoint_every_steps
-    )
-    trainer = build_trainer(
-        params,
-        machine,
-        loggers=build_loggers(work / "logs" / (point.name if point else "start"), machine.logger),
-        callbacks=[
-            Curves(work / "curves", resume_from=point and point / CURVES),
-            checkpoints,
-            points,
-        ],
+    checkpoints = AdapterCheckpoints(adapted, work / "lora", every_steps=every_steps)
+    curves_callback = Curves(work / CURVES, resume_from=point and point / CURVES)
+    trainer.callbacks += [curves_callback, checkpoints, points]  # type: ignore[attr-defined]
+    trainer.loggers = build_loggers(
+        work / "logs" / (point.name if point else "start"), machine.logger
     )
     excluded = data.train.too_long + data.val.too_long
     num_batches = data.num_train_batches(0, trainer.world_size)
+    epochs = params.max_steps * params.accumulate_grad_batches / num_batches
     if trainer.is_global_zero:
         report = f"train_lora: {len(excluded)} clips longer than max_length"
         write_report(too_long, report, excluded)
-        epochs = params.max_steps * params.accumulate_grad_batches / num_batches
         print(
             f"train_lora: {_num_parameters(adapted)}; {len(data.train.sentences)} sentences, "
             f"{sum(sentence.num_tokens for sentence in data.train.sentences)} tokens; "
@@ -110,7 +105,7 @@ def train_lora(
     _fit(trainer, module, data, point, params)
     if not trainer.is_global_zero:
         return ""
-    for name, out in (("lora", lora_folder), ("curves", curves), ("logs", logs)):
+    for name, out in (("lora", lora), (CURVES, curves), ("logs", logs)):
         with atomic_folder(out) as folder:
             if (work / name).exists():
                 shutil.copytree(work / name, folder, dirs_exist_ok=True)
@@ -128,9 +123,8 @@ def train_lora(
             "coverage": round(coverage, 4),
         },
     )
-    epochs = round(module.num_batches / num_batches, 2)
     return (
-        f"train_lora: {params.max_steps} steps, {epochs} epochs, "
+        f"train_lora: {params.max_steps} steps, {epochs:.2f} epochs, "
         f"{coverage:.0%} of the sentences seen, {len(excluded)} too long for max_length, "
         f"validation loss {untuned.val_loss:.4f} -> {best.val_loss:.4f} (step {best.step}), "
         f"{time.monotonic() - start_s:.1f} s"
@@ -156,30 +150,30 @@ def _fit(
             trainer.validate(module, data, verbose=False)
 
 
-def _adapted(model: DualAR, lora: LoraParams, init_from: str | None) -> PeftModel:
+def _adapted(model: DualAR, adapter: LoraParams, init_from: str | None) -> PeftModel:
     if init_from is not None:
         folder = external_path(init_from, stage="train_lora", param="train_lora.init_from")
         return load_adapter(model, folder, trainable=True)
-    return add_adapter(
-        model,
-        r=lora.r,
-        alpha=lora.alpha,
-        dropout=lora.dropout,
-        targets=lora.targets,
-        use_rslora=lora.use_rslora,
-        use_dora=lora.use_dora,
-    )
+    return add_adapter(model, **adapter.model_dump())
 
 
 def _run_key(
-    lora: LoraParams, params: TrainLoraParams, dtype: torch.dtype, base: Path, protos: Path
+    adapter: LoraParams,
+    params: TrainLoraParams,
+    dtype: torch.dtype,
+    base: Path,
+    protos: Path,
+    *,
+    num_processes: int,
 ) -> str:
-    """Key of the run's folder. A run is resumed only if params, data and code are unchanged."""
+    """Return the name of the run's folder. A run with the same name is resumed."""
     files = [*(base / name for name in MODEL_FILES), *sorted(protos.rglob("*.protos"))]
     if params.init_from is not None:
         files += sorted(Path(params.init_from).glob("adapter_*"))
-    code = code_hash(imported_files(Path(__file__)))
-    return combined_key(lora, params, dtype, [content_hash(file) for file in files], code)[:16]
+    files += imported_files(Path(__file__))
+    # Another number of processes has another data plan.
+    hashes = [content_hash(file) for file in files]
+    return combined_key(adapter, params, dtype, num_processes, *hashes)[:16]
 
 
 def _base_dtype(params: TrainLoraParams, machine: MachineParams) -> torch.dtype:
@@ -188,17 +182,10 @@ def _base_dtype(params: TrainLoraParams, machine: MachineParams) -> torch.dtype:
     return torch.bfloat16 if auto or params.precision == "bf16-true" else torch.float32
 
 
-def _data_module(
-    model: DualAR, params: TrainLoraParams, base: Path, protos: Path
-) -> SentenceDataModule:
+def _data_module(params: TrainLoraParams, base: Path, protos: Path) -> SentenceDataModule:
     tokenizer = load_tokenizer(base)
     train, val = (
-        read_sentences(
-            protos / split,
-            tokenizer,
-            num_codebooks=model.config.num_codebooks,
-            max_length=params.max_length,
-        )
+        read_sentences(protos / split, tokenizer, max_length=params.max_length)
         for split in ("train", "val")
     )
     return SentenceDataModule(

@@ -6,7 +6,6 @@ a hash of all inputs of a file. The cache folder can be deleted at any time.
 
 import hashlib
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 from fishdvc.storage.atomic import atomic_file
@@ -27,20 +26,16 @@ class FileCache:
     def fetch(self, key: str, destination: Path) -> bool:
         """Copy the file of a key to ``destination``. Return whether it was a cache hit."""
         try:
-            shutil.copyfile(self._path(key), destination)
+            shutil.copyfile(self.folder / key, destination)
         except FileNotFoundError:
             return False
         return True
 
     def store(self, key: str, source: Path) -> None:
         """Copy a file into the cache atomically."""
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as partial:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(self.folder / key) as partial:
             shutil.copyfile(source, partial)
-
-    def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / key[2:]
 
 
 def project_cache(stage: str) -> FileCache:
@@ -59,14 +54,6 @@ def content_hash(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def code_hash(files: Iterable[Path]) -> str:
-    """Return one SHA-256 of several source files, in hexadecimal."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def combined_key(*parts: object) -> str:

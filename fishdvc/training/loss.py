@@ -148,18 +148,9 @@ def _sum_over_chunks(
     parameters: Sequence[nn.Parameter],
     chunk_size: int,
 ) -> Tensor:
-    """Sum a function of rows, chunk by chunk.
+    """Add the sums over all rows, a vector whose first element, the loss, is differentiable.
 
-    Args:
-        chunk_sums: Maps rows of ``hidden`` and ``targets`` to a vector of sums over these rows.
-            Only the first sum, the loss, is differentiable.
-        hidden: ``(rows, dim)``.
-        targets: ``(rows, ...)``.
-        parameters: All trainable parameters that ``chunk_sums`` may use.
-        chunk_size: Maximum number of rows per call.
-
-    Returns:
-        The sums, ``(sums,)``.
+    ``chunk_sums`` gets up to ``chunk_size`` rows and may use the trainable ``parameters``.
     """
     if torch.is_grad_enabled():
         sums: Tensor = _SumOverChunks.apply(chunk_sums, chunk_size, hidden, targets, *parameters)

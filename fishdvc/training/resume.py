@@ -6,25 +6,24 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 CHECKPOINT = "trainer.ckpt"
-CURVES = "curves"
+POINTS, CURVES = "points", "curves"
 
 
 class ResumePoints(Callback):
-    """Keeps the newest resume point, a folder ``step_000000010/`` that is written atomically.
+    """Keeps the newest resume point, ``points/step_000000010/``, which is written atomically.
 
     It holds Lightning's checkpoint (adapter, optimizer, schedule, step, position in the data) and a
     copy of the curves. States of random number generators are not needed, because each batch has
     its own seed.
 
     Args:
-        folder: Folder for resume points. It may hold those of an interrupted run.
-        curves: Folder of DVCLive.
+        work: Folder of the run, with DVCLive's folder ``curves``. An interrupted run may have used
+            it before.
         every_steps: Optimizer steps between two resume points.
     """
 
-    def __init__(self, folder: Path, curves: Path, *, every_steps: int) -> None:
-        self.folder = folder
-        self.curves = curves
+    def __init__(self, work: Path, *, every_steps: int) -> None:
+        self.folder, self.curves = work / POINTS, work / CURVES
         self.every_steps = every_steps
 
     def latest(self) -> Path | None:

@@ -2,10 +2,9 @@
 
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
@@ -15,11 +14,7 @@ from fishdvc.training.params import TrainLoraParams
 
 
 def build_loggers(folder: Path, logger: str) -> list[Logger]:
-    """Build the logger that ``machine.logger`` names, in addition to DVCLive.
-
-    Args:
-        folder: Folder of the logger.
-        logger: csv, tensorboard or none.
+    """Build the logger that ``machine.logger`` names: csv, tensorboard or none.
 
     Raises:
         ParamsError: TensorBoard is not installed.
@@ -37,21 +32,8 @@ def build_loggers(folder: Path, logger: str) -> list[Logger]:
         ) from error
 
 
-def build_trainer(
-    params: TrainLoraParams,
-    machine: MachineParams,
-    *,
-    loggers: Sequence[Logger],
-    callbacks: Sequence[Callback],
-) -> Trainer:
-    """Build a trainer that counts optimizer steps, not epochs.
-
-    Args:
-        params: Steps, intervals, accumulation, clipping and precision.
-        machine: Accelerator, devices and backend.
-        loggers: Loggers of the run.
-        callbacks: Callbacks of the run.
-    """
+def build_trainer(params: TrainLoraParams, machine: MachineParams) -> Trainer:
+    """Build a trainer without loggers and callbacks. It counts optimizer steps, not epochs."""
     # Silence Lightning's banner; train_lora prints its own lines.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     strategy: str | Strategy = "auto"
@@ -70,8 +52,7 @@ def build_trainer(
         num_nodes=machine.num_nodes,
         strategy=strategy,
         precision="bf16-mixed" if params.precision == "bf16-mixed" else "32-true",
-        logger=list(loggers),
-        callbacks=list(callbacks),
+        logger=False,
         log_every_n_steps=1,
         # SentenceDataModule needs these two.
         reload_dataloaders_every_n_epochs=1,

@@ -24,15 +24,15 @@ def group(name: str, *shapes: tuple[int, int]) -> SpeakerGroup:
     return SpeakerGroup(name, "folder", sentences)
 
 
-def framed(*messages: bytes) -> bytes:
-    return b"".join(struct.pack("<I", len(message)) + message for message in messages)
+def framed(message: bytes) -> bytes:
+    return struct.pack("<I", len(message)) + message
 
 
-def with_codes(*rows: list[int]) -> bytes:
+def with_rows_of_different_lengths() -> bytes:
     message = text_data_pb2.TextData(name="spk")
     part = message.sentences.add(texts=["a"])
-    for row in rows:
-        part.semantics.add(values=row)
+    part.semantics.add(values=[1, 2])
+    part.semantics.add(values=[1])
     return message.SerializeToString()
 
 
@@ -70,13 +70,9 @@ def test_groups_that_are_written_and_read_stay_the_same(tmp_path: Path) -> None:
     groups = [
         SpeakerGroup("名前", "folder", (Sentence(("one", "two 😀"), extremes),)),
         SpeakerGroup("empty", "", ()),
-        SpeakerGroup("no codes", "folder", (Sentence((), np.empty((0, 0), dtype=np.uint16)),)),
-        SpeakerGroup("no frames", "folder", (Sentence((), np.empty((8, 0), dtype=np.uint16)),)),
         group("spk", (8, 100), (8, 1)),
     ]
-    found = list(read_shard(write_one(tmp_path / "new", groups)))
-    assert_equal_groups(found, groups)
-    assert [s.codes.shape for g in found[2:4] for s in g.sentences] == [(0, 0), (8, 0)]
+    assert_equal_groups(list(read_shard(write_one(tmp_path / "new", groups))), groups)
 
 
 def test_a_shard_of_the_given_size_gets_no_further_group(tmp_path: Path) -> None:
@@ -91,7 +87,7 @@ def test_a_shard_of_the_given_size_gets_no_further_group(tmp_path: Path) -> None
     assert_equal_groups(list(read_shards(tmp_path / "twos")), groups)
 
 
-@pytest.mark.parametrize("num_bytes", [1, 3, 4, 5, 100])
+@pytest.mark.parametrize("num_bytes", [1, 4, 100])
 def test_a_truncated_shard_raises_with_its_offset(tmp_path: Path, num_bytes: int) -> None:
     offset = write_one(tmp_path / "first", [group("first", (8, 30))]).stat().st_size
     path = write_one(tmp_path / "both", [group("first", (8, 30)), group("second", (8, 30))])
@@ -107,8 +103,7 @@ def test_a_truncated_shard_raises_with_its_offset(tmp_path: Path, num_bytes: int
     [
         (struct.pack("<I", 2**32 - 1) + b"abc", "expected a group of 4294967295 bytes, got 3"),
         (framed(b"\xff\xff\xff"), "not a TextData message"),
-        (framed(with_codes([1, 2], [1])), "speaker spk, sentence 0: expected rows"),
-        (framed(with_codes([1, 65536])), "speaker spk, sentence 0: expected .* 65536"),
+        (framed(with_rows_of_different_lengths()), "speaker spk, sentence 0: expected rows"),
     ],
 )
 def test_a_damaged_shard_raises(tmp_path: Path, content: bytes, message: str) -> None:

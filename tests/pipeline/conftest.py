@@ -1,5 +1,6 @@
 """Fixtures of the stages' tests: shipped parameters, a working folder and small shards."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fishdvc.dataset.shards import Sentence, SpeakerGroup, write_shards
+from fishdvc.dataset.shards import CLIP_LIST, Sentence, SpeakerGroup, write_shards
 from tests.sections import shipped
 
 Shipped = Callable[..., Any]
@@ -50,6 +51,9 @@ def small_protos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         return SpeakerGroup(name=name, source="folder", sentences=sentences)
 
-    write_shards(folder / "train", [group("ann", 6), group("bob", 3)], 10**7)
-    write_shards(folder / "val", [group("ann", 1), group("bob", 1)], 10**7)
+    for split, counts in (("train", (6, 3)), ("val", (1, 1))):
+        groups = [group(name, count) for name, count in zip(("ann", "bob"), counts, strict=True)]
+        write_shards(folder / split, groups, 10**7)
+        clips = {g.name: [f"{g.name}/{i}" for i in range(len(g.sentences))] for g in groups}
+        (folder / split / CLIP_LIST).write_text(json.dumps(clips))
     return folder

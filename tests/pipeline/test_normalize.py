@@ -90,7 +90,7 @@ def test_only_changed_clips_are_processed_again(
     assert ", 0 unchanged" in run(target_loudness_lufs=-20.0)
     assert ", 5 unchanged" in run()
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "code_hash", lambda _: "other code")
+        patch.setattr(stage, "CODE", (__file__,))
         assert ", 0 unchanged" in run()
 
     (RAW / "ann/new.wav").unlink()

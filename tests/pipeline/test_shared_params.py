@@ -36,3 +36,16 @@ def test_a_file_outside_of_the_external_folder_is_an_error(value: str) -> None:
 def test_a_missing_external_file_is_an_error() -> None:
     with pytest.raises(ParamsError, match=r"merge\.checkpoint: .*a\.ckpt: no such file"):
         external_path("data/external/merge/a.ckpt", stage="merge", param="merge.checkpoint")
+
+
+@pytest.mark.parametrize("value", ["data/external/merge/link", "data/external/merge/link/a.ckpt"])
+def test_a_link_to_a_folder_is_an_error_but_a_link_to_a_file_is_not(value: str, work: Path) -> None:
+    folder = work / EXTERNAL / "merge"
+    folder.mkdir(parents=True)
+    (work / "elsewhere").mkdir()
+    (work / "elsewhere/a.ckpt").touch()
+    (folder / "a.ckpt").symlink_to(work / "elsewhere/a.ckpt")
+    assert external_path(str(folder / "a.ckpt"), stage="merge", param="x").is_file()
+    (folder / "link").symlink_to(work / "elsewhere")
+    with pytest.raises(ParamsError, match=r"merge/link is a link to a folder.*: rm .* && cp -r "):
+        external_path(value, stage="merge", param="merge.checkpoint")

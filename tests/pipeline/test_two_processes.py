@@ -1,5 +1,6 @@
 """Two processes, on one machine or two, train like one process with the batches of both."""
 
+import json
 import os
 import signal
 import socket
@@ -13,7 +14,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from fishdvc.dataset.shards import Sentence, SpeakerGroup, write_shards
+from fishdvc.dataset.shards import CLIP_LIST, Sentence, SpeakerGroup, write_shards
 from tests.pipeline.training_run import SMALL, checkpoints, column, train
 from tests.sections import shipped
 
@@ -55,6 +56,8 @@ def protos(work: Path) -> Path:
     for split, numbers in (("train", range(8)), ("val", range(8, 10))):
         group = SpeakerGroup("ann", "folder", tuple(map(sentence, numbers)))
         write_shards(work / "protos" / split, [group], 10**7)
+        clips = {"ann": [f"ann/{i}" for i in numbers]}
+        (work / "protos" / split / CLIP_LIST).write_text(json.dumps(clips))
     return work / "protos"
 
 

@@ -38,7 +38,7 @@ def train(
             shipped("machine", accelerator="cpu", devices=1, logger=logger),
             base=base,
             protos=protos,
-            lora_folder=Path("lora"),
+            lora=Path("lora"),
             logs=Path("logs"),
             curves=Path("curves"),
             too_long=Path("too_long.txt"),

@@ -1,6 +1,5 @@
 """Atomic writes of files and folders."""
 
-import json
 import os
 from pathlib import Path
 
@@ -24,34 +23,25 @@ def test_a_block_that_succeeds_replaces_the_folder(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"out", "out/new"}
 
 
-def test_parent_folders_are_created(tmp_path: Path) -> None:
-    with atomic_folder(tmp_path / "a/b/out"):
-        pass
-    assert tree(tmp_path) == {"a", "a/b", "a/b/out"}
-
-
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-@pytest.mark.parametrize("existed", [True, False])
 def test_a_block_that_fails_does_not_change_the_folder(
-    error: type[BaseException], existed: bool, tmp_path: Path
+    error: type[BaseException], tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
-    if existed:
-        folder.mkdir()
-        (folder / "old").touch()
-    before = tree(tmp_path)
+    folder.mkdir()
+    (folder / "old").touch()
     with pytest.raises(error), atomic_folder(folder) as partial:  # noqa: PT012
         (partial / "new").touch()
         raise error
-    assert tree(tmp_path) == before
+    assert tree(tmp_path) == {"out", "out/old"}
 
 
 def test_the_partial_folder_of_a_killed_run_is_deleted(tmp_path: Path) -> None:
-    (tmp_path / ".out.partial").mkdir()
-    (tmp_path / ".out.partial/half").touch()
-    with atomic_folder(tmp_path / "out") as partial:
+    (tmp_path / "a/.out.partial").mkdir(parents=True)
+    (tmp_path / "a/.out.partial/half").touch()
+    with atomic_folder(tmp_path / "a/out") as partial:
         (partial / "new").touch()
-    assert tree(tmp_path) == {"out", "out/new"}
+    assert tree(tmp_path) == {"a", "a/out", "a/out/new"}
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -77,8 +67,5 @@ def test_text_replaces_the_file_and_not_the_content_of_its_hard_links(tmp_path: 
 
 
 def test_metrics_keep_their_order(tmp_path: Path) -> None:
-    metrics = {"z": 1, "a": 0.5, "m": "text"}
-    write_metrics(tmp_path / "m.json", metrics)
-    text = (tmp_path / "m.json").read_text()
-    assert list(json.loads(text).items()) == list(metrics.items())
-    assert text.endswith("}\n")
+    write_metrics(tmp_path / "m.json", {"z": 1, "a": 0.5})
+    assert (tmp_path / "m.json").read_text() == '{\n  "z": 1,\n  "a": 0.5\n}\n'

@@ -8,9 +8,7 @@ import pytest
 from fishdvc.storage.cache import (
     CACHE_FOLDER,
     FileCache,
-    code_hash,
     combined_key,
-    content_hash,
     project_cache,
 )
 
@@ -70,17 +68,6 @@ def test_a_key_depends_on_the_values_types_and_number_of_its_parts() -> None:
     parts = [("a", 1, None), ("a", 1.0, None), ("a", "1", None), ("a", 1), ("a1", None), ("a", -1)]
     assert len({combined_key(*part) for part in parts}) == len(parts)
     assert combined_key("a", 1, None) == combined_key("a", 1, None)
-
-
-@pytest.mark.parametrize("hash_of", [content_hash, lambda path: code_hash([path, path])])
-def test_a_hash_depends_on_the_content_only(hash_of: object, tmp_path: Path) -> None:
-    assert callable(hash_of)
-    a, b = tmp_path / "a", tmp_path / "b"
-    a.write_bytes(b"same")
-    b.write_bytes(b"same")
-    assert hash_of(a) == hash_of(b)
-    b.write_bytes(b"Same")
-    assert hash_of(a) != hash_of(b)
 
 
 @pytest.mark.parametrize("copy", [".", ".dvc/tmp/exps/tmpabc", ".dvc/tmp/exps/standalone/tmpxyz/"])

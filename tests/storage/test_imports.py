@@ -33,16 +33,3 @@ def test_imports_are_followed_through_files_packages_and_functions(top: Path) ->
     found = imported_files(top / "a/start.py")
     unused = {top / "a/unused.py"}
     assert found == sorted(set(top.rglob("*.py")) - unused)
-
-
-def test_a_file_without_imports_of_the_project_is_alone(top: Path) -> None:
-    assert imported_files(top / "a/in_function.py") == [top / "a/in_function.py"]
-
-
-def test_a_stage_script_imports_its_stage_and_not_the_others() -> None:
-    names = {
-        path.relative_to(imports.TOP).as_posix()
-        for path in imported_files(imports.TOP / "stages/normalize.py")
-    }
-    assert {"stages/command.py", "fishdvc/pipeline/normalize.py", "fishdvc/errors.py"} <= names
-    assert "fishdvc/pipeline/train_lora.py" not in names

@@ -42,7 +42,9 @@ def make_trainer() -> MakeTrainer:
         steps |= {"precision": "32-true"}
         params = shipped("train_lora", **{**steps, **changes})
         machine = shipped("machine", accelerator="cpu", devices=1)
-        return build_trainer(params, machine, loggers=[], callbacks=callbacks)
+        trainer = build_trainer(params, machine)
+        trainer.callbacks += callbacks
+        return trainer
 
     return make
 
