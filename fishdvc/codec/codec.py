@@ -120,7 +120,7 @@ class Codec(nn.Module):
             # The network is causal, so the mel frames of a partial frame are not needed.
             mel = self.log_mel(waveform)[..., : frames * self.config.mel_frames_per_frame]
             latents = self.quantizer.downsample(self.backbone(mel))
-            codes[i, :, :frames] = self.quantizer.residual_fsq.encode(latents)[0]
+            codes[i, :, :frames] = self.quantizer.residual_fsq(latents).codes[0]
         return codes, num_frames.to(self.device)
 
     @torch.inference_mode()

@@ -116,11 +116,6 @@ class GroupedFiniteScalarQuantizer(nn.Module):
         values = self.fsq(self._project("project_in", grouped.transpose(2, 3)))
         return Quantized(self._to_latents(values), self.fsq.values_to_codes(values))
 
-    def encode(self, latents: Tensor) -> Tensor:
-        """Return only the codes of latents ``(batch, channels, frames)``."""
-        quantized: Quantized = self(latents)
-        return quantized.codes
-
     def decode(self, codes: Tensor) -> Tensor:
         """Return the quantized latents ``(batch, channels, frames)`` of codes."""
         return self._to_latents(self.fsq.codes_to_values(codes))

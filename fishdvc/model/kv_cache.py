@@ -89,10 +89,6 @@ class KVCache:
         all_keys, all_values = self._filled()
         return all_keys, all_values
 
-    def clear(self) -> None:
-        """Remove all tokens and keep the memory."""
-        self.num_tokens = 0
-
     def _filled(self) -> Tensor:
         if self._memory is None:
             raise ValueError("KV cache is empty: append tokens first")

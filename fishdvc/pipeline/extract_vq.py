@@ -14,11 +14,10 @@ from pydantic import Field
 
 from fishdvc.audio import waveform
 from fishdvc.audio.waveform import read_waveform
-from fishdvc.base.folder import codec_config_beside
 from fishdvc.codec import checkpoint
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
-from fishdvc.codec.config import CodecConfig
+from fishdvc.codec.config import CodecConfig, codec_config_path
 from fishdvc.corpus.bad_clips import OnBadClip, fail_or_report
 from fishdvc.device import choose_device
 from fishdvc.errors import AudioError, CheckpointError
@@ -84,12 +83,12 @@ def extract_vq(
         ParamsError: ``codec_config`` is not a file that DVC tracks.
     """
     start_s = time.monotonic()
-    config_file = codec_config_beside(codec_checkpoint)
+    config_file = codec_config_path(codec_checkpoint)
     if params.codec_config:
         config_file = external_path(
             params.codec_config, stage="extract_vq", param="extract_vq.codec_config"
         )
-    config = CodecConfig.read(config_file) if config_file else CodecConfig.firefly()
+    config = CodecConfig.read(config_file)
     codec_key = _codec_key(codec_checkpoint, config_file)
     cache = project_cache("extract_vq")
     clips = sorted(normalized.rglob("*.flac"))
@@ -127,16 +126,14 @@ def extract_vq(
     )
 
 
-def _codec_key(codec_checkpoint: Path, config: Path | None) -> str:
+def _codec_key(codec_checkpoint: Path, config: Path) -> str:
     if not codec_checkpoint.is_file():
         raise CheckpointError(
             f"{codec_checkpoint}: no such file; correct base.codec_checkpoint in params.yaml, "
             "or run fetch_base again"
         )
     code = [Path(__file__), Path(waveform.__file__), *imported_files(Path(checkpoint.__file__))]
-    return combined_key(
-        content_hash(codec_checkpoint), content_hash(config) if config else None, code_hash(code)
-    )
+    return combined_key(content_hash(codec_checkpoint), content_hash(config), code_hash(code))
 
 
 def _encode_all(
