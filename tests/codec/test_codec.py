@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
-from fishdvc.codec.config import CodecConfig
+from fishdvc.codec.config import FIREFLY, CodecConfig
 from fishdvc.errors import AudioError, CheckpointError, DatasetError
 
 
@@ -140,7 +140,7 @@ def test_a_codec_without_decoder_encodes_only(assets: Path, golden: dict[str, Te
 def test_the_published_codec_has_exactly_the_published_tensors(assets: Path) -> None:
     keys = json.loads((assets / "keys" / "firefly-gan-vq-fsq-8x1024-21hz.json").read_text())
     with torch.device("meta"):
-        codec = Codec(CodecConfig.firefly())
+        codec = Codec(CodecConfig.read(FIREFLY))
     ours = {key: [list(v.shape), str(v.dtype)] for key, v in codec.state_dict().items()}
     assert ours == keys
 
