@@ -78,10 +78,9 @@ class HeadConfig(Checked):
                 f"got {kernels}"
             )
         if self.upsample_initial_channel % 2 ** len(rates):
-            yield (
-                f"upsample_initial_channel: must be divisible by {2 ** len(rates)}, because each "
-                f"of {len(rates)} upsamplings halves it, got {self.upsample_initial_channel}"
-            )
+            divisor = f"2 ** {len(rates)}, because each upsampling halves it"
+            got = self.upsample_initial_channel
+            yield f"upsample_initial_channel: must be divisible by {divisor}, got {got}"
         branches, dilations = self.resblock_kernel_sizes, self.resblock_dilation_sizes
         if not branches or len(branches) != len(dilations):
             yield (

@@ -33,9 +33,6 @@ class KVCache:
         Args:
             caches: One for each sequence, each with a batch of one and without padding.
             num_more: Number of tokens that will be appended.
-
-        Raises:
-            ValueError: A cache is empty.
         """
         longest = max(cache.num_tokens for cache in caches)
         joined = cls(longest + num_more)
@@ -90,6 +87,5 @@ class KVCache:
         return all_keys, all_values
 
     def _filled(self) -> Tensor:
-        if self._memory is None:
-            raise ValueError("KV cache is empty: append tokens first")
+        assert self._memory is not None
         return self._memory[:, :, :, : self.num_tokens]

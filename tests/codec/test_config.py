@@ -66,7 +66,7 @@ def test_every_problem_of_a_file_is_reported_at_once(tmp_path: Path) -> None:
         ("head", {"upsample_kernel_sizes": [16, 16, 4, 4, 1]}, "head.upsample_kernel_sizes: must"),
         ("head", {"upsample_kernel_sizes": [16, 16, 4, 4]}, "head.upsample_kernel_sizes: must"),
         ("head", {"resblock_kernel_sizes": [3]}, "head.resblock_kernel_sizes, resblock_dilation"),
-        ("head", {"upsample_initial_channel": 48}, "must be divisible by 32"),
+        ("head", {"upsample_initial_channel": 48}, "must be divisible by 2 ** 5, because"),
         ("head", {"num_mels": 160}, "head.num_mels: must be quantizer.input_dim (512), got 160"),
         ("quantizer", {"n_groups": 7}, "quantizer.n_groups: must divide input_dim (512), got 7"),
         ("quantizer", {"n_codebooks": 2}, "quantizer.n_codebooks: must be 1, got 2"),

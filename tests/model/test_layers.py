@@ -55,8 +55,6 @@ def test_a_cache_returns_all_tokens_up_to_its_capacity() -> None:
 def test_a_filled_cache_takes_one_token_at_a_time() -> None:
     attention, cache = Attention(8, 2, 1, qkv_bias=False), KVCache(9)
     table = rotary_table(9, 4, 1e4)
-    with pytest.raises(ValueError, match="KV cache is empty"):
-        KVCache.join([cache], 1)
     attention(torch.ones(1, 3, 8), table[:3], cache=cache)
     with pytest.raises(ValueError, match="KV cache with 3 tokens: expected 1 new, got 2"):
         attention(torch.ones(1, 2, 8), table[3:5], cache=cache)
