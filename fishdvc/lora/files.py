@@ -31,13 +31,14 @@ FIELD_OF_SUFFIX = {
 
 
 class _AdapterConfig(Checked, extra="ignore"):
-    """Keys of adapter_config.json that change what the tensors mean.
+    """Keys of adapter_config.json that change what the tensors mean, or that PEFT needs.
 
     Merging does not support the options with the type None.
     """
 
     r: int = Field(ge=1)
     lora_alpha: float
+    target_modules: list[str] | str
     use_dora: bool = False
     use_rslora: bool = False
     peft_type: Literal["LORA"] = "LORA"
