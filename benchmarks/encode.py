@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from fishdvc.codec.codec import Codec
-from fishdvc.codec.config import CodecConfig
+from fishdvc.codec.config import FIREFLY, CodecConfig
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.num_threads)
-    codec = Codec(CodecConfig.firefly(), decoder=False).eval().requires_grad_(False)
+    codec = Codec(CodecConfig.read(FIREFLY), decoder=False).eval().requires_grad_(False)
     clips = read_clips(arguments.clips, arguments.num_clips, codec)
     duration_s = sum(clip.shape[1] for clip in clips) / codec.config.sample_rate_hz
 
@@ -101,7 +101,7 @@ def encode_padded(codec: Codec, clips: list[Tensor], batch_size: int) -> None:
     for first in range(0, len(by_length), batch_size):
         mels = [codec.log_mel(clip)[0].T for clip in by_length[first : first + batch_size]]
         mel = pad_sequence(mels, batch_first=True).transpose(1, 2)
-        codec.quantizer.residual_fsq.encode(codec.quantizer.downsample(codec.backbone(mel)))
+        codec.quantizer.residual_fsq(codec.quantizer.downsample(codec.backbone(mel)))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import torch
 from training_step import FULL_SIZE, SEMANTIC_BEGIN_ID
 
 from fishdvc.codec.codec import Codec
-from fishdvc.codec.config import CodecConfig
+from fishdvc.codec.config import FIREFLY, CodecConfig
 from fishdvc.model.config import DualARConfig
 from fishdvc.model.dual_ar import DualAR
 
@@ -32,7 +32,7 @@ def make_base(folder: Path) -> None:
     torch.manual_seed(0)
     with torch.device("meta"):
         config = DualARConfig(**FULL_SIZE)
-        model = DualAR(config, semantic_begin_id=SEMANTIC_BEGIN_ID, num_semantic_tokens=1024)
+        model = DualAR(config, semantic_begin_id=SEMANTIC_BEGIN_ID)
     weights = {
         key: torch.ones(value.shape, dtype=torch.bfloat16)
         if value.ndim == 1
@@ -48,7 +48,7 @@ def make_base(folder: Path) -> None:
     (folder / "tokenizer.tiktoken").write_text("".join(lines))
     ids = {token: NUM_RANKS + i for i, token in enumerate(SPECIAL_TOKENS)}
     (folder / "special_tokens.json").write_text(json.dumps(ids, indent=2))
-    torch.save(Codec(CodecConfig.firefly()).state_dict(), folder / CODEC_NAME)
+    torch.save(Codec(CodecConfig.read(FIREFLY)).state_dict(), folder / CODEC_NAME)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ NUM_FRAMES = (30, 45, 60, 120)
 
 def build_model(num_layers: int) -> DualAR:
     config = DualARConfig(**{**FULL_SIZE, "n_layer": num_layers})
-    model = DualAR(config, semantic_begin_id=SEMANTIC_BEGIN_ID, num_semantic_tokens=1024)
+    model = DualAR(config, semantic_begin_id=SEMANTIC_BEGIN_ID)
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.02)

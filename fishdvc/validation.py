@@ -1,15 +1,17 @@
 """Pydantic models of parameters and configs, and one list of all problems of a mapping."""
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import Annotated, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Strict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from fishdvc.errors import FishdvcError, list_problems
+from fishdvc.errors import CheckpointError, FishdvcError, list_problems
 
 NAMES_OF_TYPES = {
     "int_type": "an integer",
@@ -68,6 +70,20 @@ def parse(
     except ValidationError as invalid:
         problems = list(_problems(invalid, cls))
     raise error(list_problems(f"{where}: correct these values", problems))
+
+
+def parse_json(path: Path, cls: type[CheckedT]) -> CheckedT:
+    """Read a JSON file of a checkpoint and build a model from it.
+
+    Raises:
+        CheckpointError: The file cannot be read, or its values are invalid as in ``parse``.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    # Deep nesting raises RecursionError.
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}; copy the file again") from error
+    return parse(values, cls, where=str(path), error=CheckpointError)
 
 
 def did_you_mean(name: object, candidates: Iterable[object]) -> str:

@@ -7,17 +7,10 @@ from fishdvc.errors import CheckpointError, list_problems
 MODEL_FILES = ("config.json", "model.pth", "tokenizer.tiktoken", "special_tokens.json")
 
 
-def codec_config_beside(codec_checkpoint: Path) -> Path | None:
-    """Return the codec's config, the JSON file of the same name, or ``None`` if there is none.
-
-    The published base has none; its codec is the published firefly.
-    """
-    config = codec_checkpoint.with_suffix(".json")
-    return config if config.is_file() else None
-
-
 def base_files(folder: Path, codec_checkpoint: str, *, todo: str) -> list[Path]:
-    """List the files of a base: the model's files, the codec's weights, and its JSON if it exists.
+    """List the files of a base: the model's files, the codec's weights and its JSON if it exists.
+
+    The published base has no such JSON.
 
     Args:
         folder: The base.
@@ -31,5 +24,5 @@ def base_files(folder: Path, codec_checkpoint: str, *, todo: str) -> list[Path]:
     missing = [f"{path}: no such file" for path in files if not path.is_file()]
     if missing:
         raise CheckpointError(list_problems(f"{folder}: no base model; {todo}", missing))
-    codec_config = codec_config_beside(folder / codec_checkpoint)
-    return [*files, codec_config] if codec_config else files
+    codec_config = (folder / codec_checkpoint).with_suffix(".json")
+    return [*files, codec_config] if codec_config.is_file() else files

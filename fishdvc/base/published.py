@@ -10,10 +10,13 @@ from fishdvc.storage.cache import content_hash
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """Size and SHA-256 of a file, as far as they were published.
+    """Size and SHA-256 of a published file.
 
-    ``reconstructed_sha256`` belongs to contents as the reference implementation writes them. A file
-    with another hash may be right too.
+    Attributes:
+        num_bytes: Size of the file.
+        sha256: Published hash. None if no hash was published.
+        reconstructed_sha256: Hashes of contents that the reference implementation would write. A
+            file with another hash may be right too.
     """
 
     num_bytes: int

@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from fishdvc.audio.export import write_speech
 from fishdvc.audio.waveform import Waveform
-from fishdvc.base.folder import codec_config_beside
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.device import choose_device
 from fishdvc.errors import ParamsError
@@ -37,7 +36,7 @@ def load_synthesizer(
     model = load_dual_ar(checkpoint, dtype=dtype, device=device)
     if device.type == "cpu" and model.config.dim < MIN_DIM_FOR_THREADS:
         torch.set_num_threads(1)
-    codec = load_codec(codec_file, codec_config or codec_config_beside(codec_file), device=device)
+    codec = load_codec(codec_file, codec_config, device=device)
     return Synthesizer(model, codec, load_tokenizer(checkpoint))
 
 

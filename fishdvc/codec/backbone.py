@@ -1,12 +1,12 @@
 """The encoder: from a mel spectrogram to features at the same rate."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+import itertools
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fishdvc.codec.config import BackboneConfig
 from fishdvc.codec.layers import CausalConv1d, ConvNeXtBlock
 
 
@@ -40,54 +40,36 @@ class ConvNeXtEncoder(nn.Module):
     the checkpoint's names; despite its name, ``downsample_layers`` does not change the rate.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        *,
-        depths: Sequence[int],
-        channels: Sequence[int],
-        kernel_size: int = 7,
-        drop_path_rate: float = 0.0,
-    ) -> None:
-        """Build ``depths[i]`` blocks of ``channels[i]`` channels for each stage ``i``.
-
-        Args:
-            in_channels: Number of mel bands.
-            depths: Number of blocks of each stage.
-            channels: Width of each stage.
-            kernel_size: Kernel size of the stem and of each block.
-            drop_path_rate: Rate of the last block in training. The rates rise linearly from 0.
-        """
+    def __init__(self, config: BackboneConfig) -> None:
+        """Build the layers. The drop path rates of the blocks rise linearly from 0."""
         super().__init__()
+        channels, kernel_size = config.dims, config.kernel_size
         stem = nn.Sequential(
-            CausalConv1d(in_channels, channels[0], kernel_size), ChannelNorm(channels[0])
+            CausalConv1d(config.input_channels, channels[0], kernel_size), ChannelNorm(channels[0])
         )
         self.downsample_layers = nn.ModuleList([stem])
-        for before, after in pairwise(channels):
+        for before, after in itertools.pairwise(channels):
             self.downsample_layers.append(
                 nn.Sequential(ChannelNorm(before), PointwiseConv(before, after))
             )
         # On the CPU, because tensors on the "meta" device have no values.
-        rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist())
-        self.stages = nn.ModuleList(
-            nn.Sequential(
-                *(
-                    ConvNeXtBlock(width, kernel_size, drop_path_rate=next(rates))
-                    for _ in range(depth)
-                )
-            )
-            for depth, width in zip(depths, channels, strict=True)
-        )
+        num_blocks = sum(config.depths)
+        rates = iter(torch.linspace(0, config.drop_path_rate, num_blocks, device="cpu").tolist())
+        self.stages = nn.ModuleList()
+        for depth, width in zip(config.depths, channels, strict=True):
+            stage_rates = itertools.islice(rates, depth)
+            blocks = (ConvNeXtBlock(width, kernel_size, drop_path_rate=r) for r in stage_rates)
+            self.stages.append(nn.Sequential(*blocks))
         self.norm = ChannelNorm(channels[-1])
 
     def forward(self, mel: Tensor) -> Tensor:
         """Encode log-mel frames.
 
         Args:
-            mel: ``(batch, in_channels, mel_frames)``.
+            mel: ``(batch, input_channels, mel_frames)``.
 
         Returns:
-            Features ``(batch, channels[-1], mel_frames)``. Frame ``t`` depends only on frames up
+            Features ``(batch, dims[-1], mel_frames)``. Frame ``t`` depends only on frames up
             to ``t``.
         """
         x = mel

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from fishdvc.codec.codec import Codec
-from fishdvc.codec.config import CodecConfig
-from fishdvc.errors import CheckpointError, list_problems
+from fishdvc.codec.config import CodecConfig, codec_config_path
+from fishdvc.storage.tensors import check_fit, read_tensors
 
 GENERATOR_PREFIX = "generator."
 DECODER_PREFIXES = ("head.", "quantizer.upsample.")
@@ -19,8 +19,8 @@ WEIGHT_NORM_SUFFIXES = (
 
 
 def load_codec(
-    checkpoint: str | Path,
-    config: CodecConfig | str | Path | None = None,
+    checkpoint: Path,
+    config: CodecConfig | Path | None = None,
     *,
     device: torch.device | str = "cpu",
     decoder: bool = True,
@@ -32,8 +32,7 @@ def load_codec(
             may have the prefix ``generator.`` and lie under ``state_dict``, beside the weights of
             other networks. The decoder's weight norm may be merged, or kept in either format of
             ``WEIGHT_NORM_SUFFIXES``.
-        config: The codec's config, or the path of its JSON file. None selects the published
-            firefly-gan-vq-fsq-8x1024-21hz.
+        config: The codec's config, or its JSON file. None: the file of ``codec_config_path``.
         device: Device of the codec.
         decoder: Whether to build and read the decoder (half of the weights), for ``decode``.
 
@@ -44,54 +43,22 @@ def load_codec(
         CheckpointError: A file is missing or damaged, or the weights do not fit the config. Every
             key that is missing, unexpected or of another shape is listed.
     """
-    if config is None:
-        config = CodecConfig.firefly()
-    elif not isinstance(config, CodecConfig):
-        config = CodecConfig.read(config)
-    weights = _read_weights(checkpoint)
+    if not isinstance(config, CodecConfig):
+        config = CodecConfig.read(config or codec_config_path(checkpoint))
+    weights = read_tensors(checkpoint)
+    if any(key.startswith(GENERATOR_PREFIX) for key in weights):
+        weights = {
+            key.removeprefix(GENERATOR_PREFIX): tensor
+            for key, tensor in weights.items()
+            if key.startswith(GENERATOR_PREFIX)
+        }
     if not decoder:
         weights = {k: v for k, v in weights.items() if not k.startswith(DECODER_PREFIXES)}
     weights = merge_weight_norm(weights)
     codec = Codec(config, decoder=decoder, weight_norm=False)
-    _check_fit(checkpoint, weights, codec.state_dict())
+    check_fit(checkpoint, codec.state_dict(), weights)
     codec.load_state_dict(weights, strict=True)
     return codec.to(device).eval().requires_grad_(False)
-
-
-def _read_weights(checkpoint: str | Path) -> dict[str, Tensor]:
-    """Memory-map the generator's tensors, keyed without the prefix."""
-    try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{checkpoint}: no such file; fetch the base model") from error
-    # A damaged file raises OSError, RuntimeError, EOFError, UnpicklingError, KeyError or others.
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{checkpoint}: expected a PyTorch file (zip format, weights only), got {reason}; "
-            "fetch it again"
-        ) from error
-    if isinstance(content, dict):
-        content = content.get("state_dict", content)
-    if not isinstance(content, dict) or not content:
-        raise CheckpointError(f"{checkpoint}: expected named tensors, got {type(content).__name__}")
-    weights = {str(key): value for key, value in content.items()}
-    generator = {
-        key.removeprefix(GENERATOR_PREFIX): value
-        for key, value in weights.items()
-        if key.startswith(GENERATOR_PREFIX)
-    }
-    weights = generator or weights
-    problems = [
-        f"{key}: expected a floating point tensor, got {getattr(value, 'dtype', type(value))}"
-        for key, value in weights.items()
-        if not (isinstance(value, Tensor) and value.is_floating_point())
-    ]
-    if problems:
-        raise CheckpointError(
-            list_problems(f"{checkpoint}: not a codec; use its generator's weights", problems)
-        )
-    return weights
 
 
 def merge_weight_norm(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -116,18 +83,3 @@ def merge_weight_norm(weights: dict[str, Tensor]) -> dict[str, Tensor]:
                 merged[f"{layer}.weight"] = g.float() * v.float() / norm
                 del merged[key], merged[layer + v_suffix]
     return merged
-
-
-def _check_fit(
-    checkpoint: str | Path, weights: dict[str, Tensor], expected: dict[str, Tensor]
-) -> None:
-    problems = [
-        f"{key}: expected shape {tuple(tensor.shape)}, got {tuple(weights[key].shape)}"
-        for key, tensor in expected.items()
-        if key in weights and weights[key].shape != tensor.shape
-    ]
-    problems += [f"{key}: unexpected" for key in weights if key not in expected]
-    problems += [f"{key}: missing" for key in expected if key not in weights]
-    if problems:
-        summary = f"{checkpoint}: the weights do not fit the codec's config; change one of them"
-        raise CheckpointError(list_problems(summary, problems))

@@ -34,42 +34,16 @@ class Codec(nn.Module):
         """
         super().__init__()
         self.config = config
-        spectrogram, encoder, head = config.spec_transform, config.backbone, config.head
+        spectrogram = config.spec_transform
         self.log_mel = LogMelSpectrogram(
             sample_rate_hz=spectrogram.sample_rate,
             n_fft=spectrogram.n_fft,
             hop_length=spectrogram.hop_length,
             num_mels=spectrogram.n_mels,
         )
-        self.backbone = ConvNeXtEncoder(
-            encoder.input_channels,
-            depths=encoder.depths,
-            channels=encoder.dims,
-            kernel_size=encoder.kernel_size,
-            drop_path_rate=encoder.drop_path_rate,
-        )
-        self.quantizer = DownsamplingQuantizer(
-            config.quantizer.input_dim,
-            num_codebooks=config.quantizer.n_groups,
-            levels=config.quantizer.levels,
-            downsample_factors=config.quantizer.downsample_factor,
-            upsample=decoder,
-        )
-        self.head = (
-            HiFiGANGenerator(
-                head.num_mels,
-                channels=head.upsample_initial_channel,
-                upsample_rates=head.upsample_rates,
-                upsample_kernel_sizes=head.upsample_kernel_sizes,
-                branch_kernel_sizes=head.resblock_kernel_sizes,
-                branch_dilations=head.resblock_dilation_sizes,
-                pre_kernel_size=head.pre_conv_kernel_size,
-                post_kernel_size=head.post_conv_kernel_size,
-                weight_norm=weight_norm,
-            )
-            if decoder
-            else None
-        )
+        self.backbone = ConvNeXtEncoder(config.backbone)
+        self.quantizer = DownsamplingQuantizer(config.quantizer, upsample=decoder)
+        self.head = HiFiGANGenerator(config.head, weight_norm=weight_norm) if decoder else None
 
     @property
     def device(self) -> torch.device:
@@ -120,7 +94,7 @@ class Codec(nn.Module):
             # The network is causal, so the mel frames of a partial frame are not needed.
             mel = self.log_mel(waveform)[..., : frames * self.config.mel_frames_per_frame]
             latents = self.quantizer.downsample(self.backbone(mel))
-            codes[i, :, :frames] = self.quantizer.residual_fsq.encode(latents)[0]
+            codes[i, :, :frames] = self.quantizer.residual_fsq(latents).codes[0]
         return codes, num_frames.to(self.device)
 
     @torch.inference_mode()

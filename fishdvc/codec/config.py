@@ -1,6 +1,5 @@
 """The codec's sizes. Fields have the names of the keys in the JSON file."""
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +7,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from fishdvc.errors import CheckpointError
-from fishdvc.validation import Checked, Items, parse
+from fishdvc.validation import Checked, Items, parse_json
 
+FIREFLY = Path(__file__).with_name("firefly-gan-vq-fsq-8x1024-21hz.json")
+"""Config of the published codec of fish-speech 1.4 and 1.5."""
 Size = Annotated[int, Field(ge=1)]
+
+
+def codec_config_path(checkpoint: Path) -> Path:
+    """Return the config beside a codec's weights, ``<name>.json``. Without one, ``FIREFLY``."""
+    config = checkpoint.with_suffix(".json")
+    return config if config.is_file() else FIREFLY
 
 
 class SpectrogramConfig(Checked):
@@ -72,10 +78,9 @@ class HeadConfig(Checked):
                 f"got {kernels}"
             )
         if self.upsample_initial_channel % 2 ** len(rates):
-            yield (
-                f"upsample_initial_channel: must be divisible by {2 ** len(rates)}, because each "
-                f"of {len(rates)} upsamplings halves it, got {self.upsample_initial_channel}"
-            )
+            divisor = f"2 ** {len(rates)}, because each upsampling halves it"
+            got = self.upsample_initial_channel
+            yield f"upsample_initial_channel: must be divisible by {divisor}, got {got}"
         branches, dilations = self.resblock_kernel_sizes, self.resblock_dilation_sizes
         if not branches or len(branches) != len(dilations):
             yield (
@@ -154,49 +159,11 @@ class CodecConfig(Checked):
         return math.prod(self.quantizer.levels)
 
     @classmethod
-    def firefly(cls) -> Self:
-        """Return the config of the published firefly-gan-vq-fsq-8x1024-21hz."""
-        return cls(
-            spec_transform=SpectrogramConfig(
-                sample_rate=44100, n_mels=160, n_fft=2048, hop_length=512, win_length=2048
-            ),
-            backbone=BackboneConfig(
-                input_channels=160,
-                depths=(3, 3, 9, 3),
-                dims=(128, 256, 384, 512),
-                drop_path_rate=0.2,
-                kernel_size=7,
-            ),
-            head=HeadConfig(
-                hop_length=512,
-                upsample_rates=(8, 8, 2, 2, 2),
-                upsample_kernel_sizes=(16, 16, 4, 4, 4),
-                resblock_kernel_sizes=(3, 7, 11),
-                resblock_dilation_sizes=((1, 3, 5), (1, 3, 5), (1, 3, 5)),
-                num_mels=512,
-                upsample_initial_channel=512,
-                pre_conv_kernel_size=13,
-                post_conv_kernel_size=13,
-            ),
-            quantizer=QuantizerConfig(
-                input_dim=512,
-                n_groups=8,
-                n_codebooks=1,
-                levels=(8, 5, 5, 5),
-                downsample_factor=(2, 2),
-            ),
-        )
-
-    @classmethod
-    def read(cls, path: str | Path) -> Self:
+    def read(cls, path: Path) -> Self:
         """Read a config from a JSON file.
 
         Raises:
             CheckpointError: The file cannot be read, or its values are unknown, missing, of the
                 wrong type, out of range or inconsistent. The message lists every problem.
         """
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path}: cannot read a codec config: {error}") from error
-        return parse(values, cls, where=str(path), error=CheckpointError)
+        return parse_json(path, cls)

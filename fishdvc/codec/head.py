@@ -1,12 +1,14 @@
 """The decoder: from features at the mel frame rate to a waveform."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 
+from fishdvc.codec.config import HeadConfig
 from fishdvc.codec.layers import CausalConv1d, CausalConvTranspose1d
 
 
@@ -52,53 +54,36 @@ class HiFiGANGenerator(nn.Module):
     Each upsampling halves the channels. Attributes have the checkpoint's names.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        *,
-        channels: int,
-        upsample_rates: Sequence[int],
-        upsample_kernel_sizes: Sequence[int],
-        branch_kernel_sizes: Sequence[int],
-        branch_dilations: Sequence[Sequence[int]],
-        pre_kernel_size: int = 13,
-        post_kernel_size: int = 13,
-        weight_norm: bool = True,
-    ) -> None:
+    def __init__(self, config: HeadConfig, *, weight_norm: bool = True) -> None:
         """Build the generator.
 
         Args:
-            in_channels: Channels of the features.
-            channels: Channels before the first upsampling.
-            upsample_rates: Their product is the number of samples per feature frame.
-            upsample_kernel_sizes: One per rate, none below its rate.
-            branch_kernel_sizes: Kernel size of each branch.
-            branch_dilations: Dilations of each branch.
-            pre_kernel_size: Kernel size of the first convolution.
-            post_kernel_size: Kernel size of the last convolution.
+            config: Sizes.
             weight_norm: Whether to parametrize each weight by direction and norm (Salimans and
                 Kingma 2016), for training. Inference is faster without.
         """
         super().__init__()
-        widths = [channels // 2**i for i in range(len(upsample_rates) + 1)]
-        self.conv_pre = CausalConv1d(in_channels, channels, pre_kernel_size)
+        rates, kernel_sizes = config.upsample_rates, config.upsample_kernel_sizes
+        widths = [config.upsample_initial_channel // 2**i for i in range(len(rates) + 1)]
+        self.conv_pre = CausalConv1d(config.num_mels, widths[0], config.pre_conv_kernel_size)
         self.ups = nn.ModuleList(
             CausalConvTranspose1d(before, after, kernel_size, stride=rate)
-            for before, after, kernel_size, rate in zip(
-                widths[:-1], widths[1:], upsample_kernel_sizes, upsample_rates, strict=True
+            for (before, after), kernel_size, rate in zip(
+                pairwise(widths), kernel_sizes, rates, strict=True
             )
         )
         self.resblocks = nn.ModuleList(
-            ParallelBranches(width, branch_kernel_sizes, branch_dilations) for width in widths[1:]
+            ParallelBranches(width, config.resblock_kernel_sizes, config.resblock_dilation_sizes)
+            for width in widths[1:]
         )
-        self.conv_post = CausalConv1d(widths[-1], 1, post_kernel_size)
+        self.conv_post = CausalConv1d(widths[-1], 1, config.post_conv_kernel_size)
         if weight_norm:
             for module in list(self.modules()):
                 if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
                     parametrizations.weight_norm(module)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map ``(batch, in_channels, mel_frames)`` to samples ``(batch, 1, samples)`` in -1..1.
+        """Map ``(batch, num_mels, mel_frames)`` to samples ``(batch, 1, samples)`` in -1..1.
 
         ``samples`` is ``mel_frames`` times the product of the upsampling rates.
         """

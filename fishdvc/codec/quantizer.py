@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from fishdvc.codec.config import QuantizerConfig
 from fishdvc.codec.layers import CausalConv1d, CausalConvTranspose1d, ConvNeXtBlock
 
 
@@ -116,11 +117,6 @@ class GroupedFiniteScalarQuantizer(nn.Module):
         values = self.fsq(self._project("project_in", grouped.transpose(2, 3)))
         return Quantized(self._to_latents(values), self.fsq.values_to_codes(values))
 
-    def encode(self, latents: Tensor) -> Tensor:
-        """Return only the codes of latents ``(batch, channels, frames)``."""
-        quantized: Quantized = self(latents)
-        return quantized.codes
-
     def decode(self, codes: Tensor) -> Tensor:
         """Return the quantized latents ``(batch, channels, frames)`` of codes."""
         return self._to_latents(self.fsq.codes_to_values(codes))
@@ -142,47 +138,24 @@ class DownsamplingQuantizer(nn.Module):
     Attributes have the checkpoint's names. ``upsample`` is in the reverse order of ``downsample``.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        num_codebooks: int,
-        levels: Sequence[int],
-        downsample_factors: Sequence[int],
-        upsample: bool = True,
-    ) -> None:
+    def __init__(self, config: QuantizerConfig, *, upsample: bool = True) -> None:
         """Build the layers.
 
         Args:
-            channels: Channels of the features, at every rate.
-            num_codebooks: Codes per frame, a divisor of ``channels``.
-            levels: Number of levels of each coordinate of a code.
-            downsample_factors: Their product is the number of feature frames per frame of codes.
+            config: Sizes.
             upsample: Whether to build the upsampling, which only decoding needs.
         """
         super().__init__()
+        channels, factors = config.input_dim, config.downsample_factor
         self.residual_fsq = GroupedFiniteScalarQuantizer(
-            channels, num_codebooks=num_codebooks, levels=levels
+            channels, num_codebooks=config.n_groups, levels=config.levels
         )
-        self.downsample = nn.Sequential(
-            *(
-                nn.Sequential(
-                    CausalConv1d(channels, channels, factor, stride=factor),
-                    ConvNeXtBlock(channels),
-                )
-                for factor in downsample_factors
-            )
-        )
-        self.upsample = (
-            nn.Sequential(
-                *(
-                    nn.Sequential(
-                        CausalConvTranspose1d(channels, channels, factor, stride=factor),
-                        ConvNeXtBlock(channels),
-                    )
-                    for factor in reversed(downsample_factors)
-                )
-            )
-            if upsample
-            else None
-        )
+        self.downsample = nn.Sequential()
+        for factor in factors:
+            down = CausalConv1d(channels, channels, factor, stride=factor)
+            self.downsample.append(nn.Sequential(down, ConvNeXtBlock(channels)))
+        self.upsample = nn.Sequential() if upsample else None
+        if self.upsample is not None:
+            for factor in reversed(factors):
+                up = CausalConvTranspose1d(channels, channels, factor, stride=factor)
+                self.upsample.append(nn.Sequential(up, ConvNeXtBlock(channels)))

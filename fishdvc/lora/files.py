@@ -14,9 +14,8 @@ from torch import Tensor
 
 from fishdvc.errors import CheckpointError, list_problems
 from fishdvc.lora.merge import Adapter, ModuleAdapter
-from fishdvc.model.config import read_json
 from fishdvc.storage.atomic import atomic_folder
-from fishdvc.validation import Checked, parse
+from fishdvc.validation import Checked, parse_json
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
@@ -32,13 +31,14 @@ FIELD_OF_SUFFIX = {
 
 
 class _AdapterConfig(Checked, extra="ignore"):
-    """Keys of adapter_config.json that change what the tensors mean.
+    """Keys of adapter_config.json that change what the tensors mean, or that PEFT needs.
 
     Merging does not support the options with the type None.
     """
 
     r: int = Field(ge=1)
     lora_alpha: float
+    target_modules: list[str] | str
     use_dora: bool = False
     use_rslora: bool = False
     peft_type: Literal["LORA"] = "LORA"
@@ -75,8 +75,7 @@ def read_adapter(folder: str | Path) -> Adapter:
             adapter is not LoRA or DoRA.
     """
     folder = Path(folder)
-    path = folder / CONFIG_NAME
-    config = parse(read_json(path), _AdapterConfig, where=str(path), error=CheckpointError)
+    config = parse_json(folder / CONFIG_NAME, _AdapterConfig)
     path = folder / WEIGHTS_NAME
     try:
         tensors = load_file(path)

@@ -3,7 +3,6 @@
 Loading is strict, because a model with random weights would sound like a bad fine-tune.
 """
 
-import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from fishdvc.errors import CheckpointError, list_problems
-from fishdvc.model.config import DualARConfig, read_config, read_json
+from fishdvc.errors import CheckpointError
+from fishdvc.model.config import read_config
 from fishdvc.model.dual_ar import DualAR
+from fishdvc.storage.tensors import check_fit, read_tensors
+from fishdvc.text.tokenizer import read_special_tokens, semantic_ids
 
 
 def load_dual_ar(
@@ -37,13 +38,17 @@ def load_dual_ar(
     """
     folder = Path(folder)
     config = read_config(folder / "config.json")
-    begin_id = _read_semantic_begin_id(folder / "special_tokens.json", config)
+    ids = semantic_ids(read_special_tokens(folder / "special_tokens.json"))
+    if len(ids) != config.codebook_size or ids[0] < 0 or ids[-1] >= config.vocab_size:
+        raise CheckpointError(
+            f"{folder}: expected codebook_size = {config.codebook_size} semantic tokens with ids "
+            f"below vocab_size = {config.vocab_size}, got {len(ids)} with ids {ids[0]}..{ids[-1]}; "
+            "take config.json and special_tokens.json from one base"
+        )
     with torch.device("meta"), _NoInitialization():
-        model = DualAR(config, semantic_begin_id=begin_id, num_semantic_tokens=config.codebook_size)
+        model = DualAR(config, semantic_begin_id=ids[0])
     weights = load_weights(folder / "model.pth")
-    if problems := _differences(model.state_dict(), weights):
-        summary = f"{folder / 'model.pth'}: does not fit config.json; take both files from one base"
-        raise CheckpointError(list_problems(summary, problems))
+    check_fit(folder / "model.pth", model.state_dict(), weights)
     model.load_state_dict(weights, strict=True, assign=True)
     return model.to(device=device, dtype=dtype).eval()
 
@@ -64,7 +69,7 @@ class _NoInitialization(TorchFunctionMode):
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:
-    """Load the tensors of a model.pth, memory-mapped, in the file's order and types.
+    """Load the tensors of a model.pth, memory-mapped, in the file's types.
 
     Accepts a dict of tensors, or a training checkpoint with the dict under ``state_dict``. Removes
     the prefix ``model.`` if all keys have it, and joins split ``wq``, ``wk`` and ``wv``.
@@ -72,67 +77,12 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: The file is missing, damaged or not a dict of tensors.
     """
-    path = Path(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"cannot read {path}: {reason}; download it again (it may be cut, or a Git LFS pointer)"
-        ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not (isinstance(content, dict) and content):
-        raise CheckpointError(f"{path}: expected a dict of tensors, got {type(content).__name__}")
-    problems = [
-        f"{key!r}: {type(value).__name__}"
-        for key, value in content.items()
-        if not (isinstance(key, str) and isinstance(value, Tensor))
-    ]
-    if problems:
-        raise CheckpointError(list_problems(f"{path}: expected a dict of tensors", problems))
-    if all(key.startswith("model.") for key in content):
-        content = {key.removeprefix("model."): value for key, value in content.items()}
-    return _join_split_attention(content)
-
-
-def _join_split_attention(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    joined = {}
-    for key, tensor in weights.items():
+    weights = read_tensors(path)
+    if all(key.startswith("model.") for key in weights):
+        weights = {key.removeprefix("model."): tensor for key, tensor in weights.items()}
+    for key in [key for key in weights if ".wq." in key]:
         parts = [key.replace(".wq.", f".{name}.") for name in ("wq", "wk", "wv")]
-        if ".wq." in key and all(part in weights for part in parts):
-            joined[key.replace(".wq.", ".wqkv.")] = torch.cat([weights[part] for part in parts])
-        elif not (
-            (".wk." in key or ".wv." in key)
-            and key.replace(".wk.", ".wqkv.").replace(".wv.", ".wqkv.") in joined
-        ):
-            joined[key] = tensor
-    return joined
-
-
-def _differences(expected: dict[str, Tensor], got: dict[str, Tensor]) -> list[str]:
-    problems = [f"{key}: missing" for key in expected if key not in got]
-    problems += [f"{key}: unexpected" for key in got if key not in expected]
-    problems += [
-        f"{key}: expected shape {tuple(tensor.shape)}, got {tuple(got[key].shape)}"
-        for key, tensor in expected.items()
-        if key in got and got[key].shape != tensor.shape
-    ]
-    return problems
-
-
-def _read_semantic_begin_id(path: Path, config: DualARConfig) -> int:
-    """Read the id of ``<|semantic:0|>`` and check those of the other semantic tokens."""
-    content = read_json(path)
-    ids = content if isinstance(content, dict) else {}
-    found = {token: id_ for token, id_ in ids.items() if token.startswith("<|semantic:")}
-    first = found.get("<|semantic:0|>")
-    begin_id = first if type(first) is int else -1
-    expected = {f"<|semantic:{code}|>": begin_id + code for code in range(config.codebook_size)}
-    if found != expected or not 0 <= begin_id <= config.vocab_size - config.codebook_size:
-        raise CheckpointError(
-            f"{path}: expected {config.codebook_size} semantic tokens with consecutive ids below "
-            f"{config.vocab_size}, got {len(found)} from id {first!r}; take this file and "
-            "config.json from one base"
-        )
-    return begin_id
+        if all(part in weights for part in parts):
+            joined = torch.cat([weights.pop(part) for part in parts])
+            weights[key.replace(".wq.", ".wqkv.")] = joined
+    return weights

@@ -1,14 +1,12 @@
 """Sizes of a dual-AR model, read from config.json. Fields have the names of the file's keys."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from fishdvc.errors import CheckpointError
-from fishdvc.validation import Checked, parse
+from fishdvc.validation import Checked, parse_json
 
 Size = Annotated[int, Field(ge=1)]
 
@@ -118,17 +116,5 @@ def read_config(path: Path) -> DualARConfig:
         CheckpointError: The file cannot be read, or values are missing, of the wrong type, do not
             fit together or belong to another architecture. The message lists every problem.
     """
-    content = parse(read_json(path), _ConfigFile, where=str(path), error=CheckpointError)
+    content = parse_json(path, _ConfigFile)
     return DualARConfig(**content.model_dump(include=set(DualARConfig.model_fields)))
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a checkpoint.
-
-    Raises:
-        CheckpointError: The file is missing or not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}; copy the file again") from error

@@ -13,14 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from fishdvc.model.config import DualARConfig
 from fishdvc.model.kv_cache import KVCache
-from fishdvc.model.layers import (
-    Attention,
-    FeedForward,
-    RMSNorm,
-    TransformerBlock,
-    Unpadding,
-    rotary_table,
-)
+from fishdvc.model.layers import RMSNorm, TransformerBlock, Unpadding, rotary_table
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,6 @@ class DualAR(nn.Module):
     Args:
         config: Sizes.
         semantic_begin_id: Id of the semantic token of code 0. The ids of the other codes follow.
-        num_semantic_tokens: Number of semantic tokens.
         gradient_checkpointing: Recompute activations in the backward pass. Slower, but needs much
             less memory.
     """
@@ -75,13 +67,11 @@ class DualAR(nn.Module):
         config: DualARConfig,
         *,
         semantic_begin_id: int,
-        num_semantic_tokens: int,
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.config = config
         self.semantic_begin_id = semantic_begin_id
-        self.num_semantic_tokens = num_semantic_tokens
         self.gradient_checkpointing = gradient_checkpointing
 
         c = config
@@ -89,10 +79,12 @@ class DualAR(nn.Module):
         self.codebook_embeddings = nn.Embedding(c.num_codebooks * c.codebook_size, c.dim)
         self.layers = nn.ModuleList(
             TransformerBlock(
-                Attention(c.dim, c.n_head, c.n_local_heads, qkv_bias=c.attention_qkv_bias),
-                FeedForward(c.dim, c.intermediate_size),
-                RMSNorm(c.dim, c.norm_eps),
-                RMSNorm(c.dim, c.norm_eps),
+                c.dim,
+                c.n_head,
+                c.n_local_heads,
+                c.intermediate_size,
+                qkv_bias=c.attention_qkv_bias,
+                norm_eps=c.norm_eps,
             )
             for _ in range(c.n_layer)
         )
@@ -103,15 +95,12 @@ class DualAR(nn.Module):
         self.fast_embeddings = nn.Embedding(c.codebook_size, c.fast_dim)
         self.fast_layers = nn.ModuleList(
             TransformerBlock(
-                Attention(
-                    c.fast_dim,
-                    c.fast_n_head,
-                    c.fast_n_local_heads,
-                    qkv_bias=c.fast_attention_qkv_bias,
-                ),
-                FeedForward(c.fast_dim, c.fast_intermediate_size),
-                RMSNorm(c.fast_dim, c.norm_eps),
-                RMSNorm(c.fast_dim, c.norm_eps),
+                c.fast_dim,
+                c.fast_n_head,
+                c.fast_n_local_heads,
+                c.fast_intermediate_size,
+                qkv_bias=c.fast_attention_qkv_bias,
+                norm_eps=c.norm_eps,
             )
             for _ in range(c.n_fast_layer)
         )
@@ -153,9 +142,8 @@ class DualAR(nn.Module):
         first_rows = torch.arange(self.config.num_codebooks, device=inputs.device).unsqueeze(1)
         rows = inputs[:, 1:] + first_rows * self.config.codebook_size
         code_embeddings = self.codebook_embeddings(rows).sum(dim=1)
-        is_semantic = (ids >= self.semantic_begin_id) & (
-            ids < self.semantic_begin_id + self.num_semantic_tokens
-        )
+        end_id = self.semantic_begin_id + self.config.codebook_size
+        is_semantic = (ids >= self.semantic_begin_id) & (ids < end_id)
         embedded: Tensor = self.embeddings(ids) + code_embeddings * is_semantic.unsqueeze(-1)
         return embedded
 

@@ -33,9 +33,6 @@ class KVCache:
         Args:
             caches: One for each sequence, each with a batch of one and without padding.
             num_more: Number of tokens that will be appended.
-
-        Raises:
-            ValueError: A cache is empty.
         """
         longest = max(cache.num_tokens for cache in caches)
         joined = cls(longest + num_more)
@@ -89,11 +86,6 @@ class KVCache:
         all_keys, all_values = self._filled()
         return all_keys, all_values
 
-    def clear(self) -> None:
-        """Remove all tokens and keep the memory."""
-        self.num_tokens = 0
-
     def _filled(self) -> Tensor:
-        if self._memory is None:
-            raise ValueError("KV cache is empty: append tokens first")
+        assert self._memory is not None
         return self._memory[:, :, :, : self.num_tokens]

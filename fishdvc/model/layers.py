@@ -193,16 +193,19 @@ class TransformerBlock(nn.Module):
 
     def __init__(
         self,
-        attention: Attention,
-        feed_forward: FeedForward,
-        attention_norm: RMSNorm,
-        ffn_norm: RMSNorm,
+        dim: int,
+        num_heads: int,
+        num_kv_heads: int,
+        intermediate_size: int,
+        *,
+        qkv_bias: bool,
+        norm_eps: float,
     ) -> None:
         super().__init__()
-        self.attention = attention
-        self.feed_forward = feed_forward
-        self.ffn_norm = ffn_norm
-        self.attention_norm = attention_norm
+        self.attention = Attention(dim, num_heads, num_kv_heads, qkv_bias=qkv_bias)
+        self.feed_forward = FeedForward(dim, intermediate_size)
+        self.ffn_norm = RMSNorm(dim, norm_eps)
+        self.attention_norm = RMSNorm(dim, norm_eps)
 
     def forward(
         self,

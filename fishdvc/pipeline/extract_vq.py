@@ -14,10 +14,10 @@ from pydantic import Field
 
 from fishdvc.audio import waveform
 from fishdvc.audio.waveform import read_waveform
-from fishdvc.base.folder import codec_config_beside
 from fishdvc.codec import checkpoint
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
+from fishdvc.codec.config import codec_config_path
 from fishdvc.corpus.bad_clips import fail_or_report
 from fishdvc.device import choose_device
 from fishdvc.errors import CheckpointError
@@ -86,7 +86,7 @@ def extract_vq(
     """
     start_s = time.monotonic()
     codec_checkpoint = base / base_params.codec_file
-    config_file = codec_config_beside(codec_checkpoint)
+    config_file = codec_config_path(codec_checkpoint)
     if params.codec_config:
         config_file = external_path(
             params.codec_config, stage="extract_vq", param="extract_vq.codec_config"
@@ -128,15 +128,14 @@ def extract_vq(
     )
 
 
-def _codec_key(codec_checkpoint: Path, config: Path | None) -> str:
+def _codec_key(codec_checkpoint: Path, config: Path) -> str:
     if not codec_checkpoint.is_file():
         raise CheckpointError(
             f"{codec_checkpoint}: no such file; correct base.codec_checkpoint in params.yaml, "
             "or run fetch_base again"
         )
-    files = [codec_checkpoint, *([config] if config else [])]
-    files += [Path(__file__), Path(waveform.__file__), *imported_files(Path(checkpoint.__file__))]
-    return combined_key(*map(content_hash, files))
+    code = [Path(__file__), Path(waveform.__file__), *imported_files(Path(checkpoint.__file__))]
+    return combined_key(*map(content_hash, [codec_checkpoint, config, *code]))
 
 
 def _encode_all(

@@ -1,1 +1,1 @@
-"""Atomic writes, a cache of files and hashes of source code."""
+"""Atomic writes, a cache of files, hashes of source code, and tensors of PyTorch files."""

@@ -39,7 +39,7 @@ def speech_prompt(tokenizer: Tokenizer, text: str, codes: Codes) -> Prompt:
         ``(1 + num_codebooks, tokens)``. The last column is ``<|im_end|>``; the ``frames`` columns
         before it are the speech.
     """
-    system = _text_columns(_system_turn(tokenizer), len(codes))
+    system = _text_columns(_text_turn(tokenizer, "system", SYSTEM_TEXT), len(codes))
     return np.concatenate([system, _speech_turns(tokenizer, text, codes)], axis=1)
 
 
@@ -69,35 +69,27 @@ def generation_prompt(
     """
     for _, codes in references:
         _check_codes(tokenizer, codes, num_codebooks)
-    open_turns = [*_user_turn(tokenizer, text), *_assistant_opening(tokenizer)]
     parts = [
-        _text_columns(_system_turn(tokenizer), num_codebooks),
+        _text_columns(_text_turn(tokenizer, "system", SYSTEM_TEXT), num_codebooks),
         *(_speech_turns(tokenizer, *reference) for reference in references),
-        _text_columns(open_turns, num_codebooks),
+        _text_columns(_before_speech(tokenizer, text), num_codebooks),
     ]
     return np.concatenate(parts, axis=1)
 
 
-def _turn_opening(tokenizer: Tokenizer, role: str) -> list[int]:
-    return [tokenizer.im_start_id, *tokenizer.encode_plain(f"{role}\n")]
+def _text_turn(tokenizer: Tokenizer, role: str, text: str) -> list[int]:
+    ids = [*tokenizer.encode_plain(f"{role}\n"), *tokenizer.encode_plain(text)]
+    return [tokenizer.im_start_id, *ids, tokenizer.im_end_id]
 
 
-def _system_turn(tokenizer: Tokenizer) -> list[int]:
-    text_ids = tokenizer.encode_plain(SYSTEM_TEXT)
-    return [*_turn_opening(tokenizer, "system"), *text_ids, tokenizer.im_end_id]
-
-
-def _user_turn(tokenizer: Tokenizer, text: str) -> list[int]:
-    text_ids = tokenizer.encode_plain(clean_text(text))
-    return [*_turn_opening(tokenizer, "user"), *text_ids, tokenizer.im_end_id]
-
-
-def _assistant_opening(tokenizer: Tokenizer) -> list[int]:
-    return [*_turn_opening(tokenizer, "assistant"), tokenizer.voice_id]
+def _before_speech(tokenizer: Tokenizer, text: str) -> list[int]:
+    role_ids = tokenizer.encode_plain("assistant\n")
+    user_turn = _text_turn(tokenizer, "user", clean_text(text))
+    return [*user_turn, tokenizer.im_start_id, *role_ids, tokenizer.voice_id]
 
 
 def _speech_turns(tokenizer: Tokenizer, text: str, codes: Codes) -> Prompt:
-    before = [*_user_turn(tokenizer, text), *_assistant_opening(tokenizer)]
+    before = _before_speech(tokenizer, text)
     prompt = np.zeros((1 + len(codes), len(before) + codes.shape[1] + 1), dtype=np.int32)
     prompt[0, : len(before)] = before
     prompt[0, len(before) : -1] = codes[0]

@@ -5,6 +5,7 @@ All ids come from its files ``tokenizer.tiktoken`` (ranks) and ``special_tokens.
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 
 import tiktoken
@@ -34,6 +35,7 @@ END_OF_TEXT = "<|end_of_text|>"
 IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
 VOICE = "<|voice|>"
+FIRST_SEMANTIC = "<|semantic:0|>"
 _REMEDY = "fetch the base model again"
 
 
@@ -58,8 +60,8 @@ class Tokenizer:
         self.im_start_id = special_tokens[IM_START]
         self.im_end_id = special_tokens[IM_END]
         self.voice_id = special_tokens[VOICE]
-        self.semantic_begin_id = special_tokens[_semantic_token(0)]
-        self.num_semantic = _num_semantic(special_tokens)
+        self.semantic_begin_id = semantic_ids(special_tokens)[0]
+        self.num_semantic = len(semantic_ids(special_tokens))
         self._encoding = tiktoken.Encoding(
             name="fish-speech",
             pat_str=PRE_TOKEN_PATTERN,
@@ -69,17 +71,16 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Encode a text and recognize special tokens. For user input use ``encode_plain``."""
-        ids: list[int] = []
-        for part in _slices(text):
-            ids += self._encoding.encode(part, allowed_special="all", disallowed_special=())
-        return ids
+        return [
+            token_id
+            for part in _slices(text)
+            for token_id in self._encoding.encode(part, allowed_special="all")
+        ]
 
     def encode_plain(self, text: str) -> list[int]:
         """Encode a text without special tokens. If the text spells one, it is plain text."""
-        ids: list[int] = []
-        for part in _slices(text):
-            ids += self._encoding.encode_ordinary(part)
-        return ids
+        parts = map(self._encoding.encode_ordinary, _slices(text))
+        return list(chain.from_iterable(parts))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Decode token ids. Invalid UTF-8 becomes U+FFFD.
@@ -99,24 +100,47 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     ranks_path = Path(folder) / RANKS_FILE
     special_tokens_path = Path(folder) / SPECIAL_TOKENS_FILE
     ranks = _read_ranks(ranks_path)
-    special_tokens = _read_special_tokens(special_tokens_path)
+    special_tokens = read_special_tokens(special_tokens_path)
     if problems := list(_special_token_problems(special_tokens, num_ranks=len(ranks))):
         summary = f"{special_tokens_path}: does not fit {RANKS_FILE}; {_REMEDY}"
         raise CheckpointError(list_problems(summary, problems))
     return Tokenizer(ranks, special_tokens)
 
 
+def read_special_tokens(path: Path) -> dict[str, int]:
+    """Read the id of each special token.
+
+    Raises:
+        CheckpointError: The file is missing or damaged, or the ids of ``<|semantic:0|>``,
+            ``<|semantic:1|>``, ... are not consecutive.
+    """
+    try:
+        special_tokens = TypeAdapter(dict[str, StrictInt]).validate_json(_read_bytes(path))
+    except ValidationError as error:
+        raise CheckpointError(
+            f"{path}: expected a JSON object of tokens and integer ids, got "
+            f"{error.errors()[0]['msg']}; {_REMEDY}"
+        ) from error
+    problems = [] if FIRST_SEMANTIC in special_tokens else [f"{FIRST_SEMANTIC}: missing"]
+    for code, expected in enumerate(semantic_ids(special_tokens)):
+        got = special_tokens.get(f"<|semantic:{code}|>")
+        if got != expected:
+            problems.append(f"<|semantic:{code}|>: expected id {expected}, got {got}")
+    if problems:
+        raise CheckpointError(list_problems(f"{path}: {_REMEDY}", problems))
+    return special_tokens
+
+
+def semantic_ids(special_tokens: Mapping[str, int]) -> range:
+    """Return the ids of the semantic tokens, in the order of their codes."""
+    begin = special_tokens.get(FIRST_SEMANTIC, 0)
+    num_tokens = sum(token.startswith("<|semantic:") for token in special_tokens)
+    return range(begin, begin + num_tokens)
+
+
 def _slices(text: str) -> Iterator[str]:
     for start in range(0, len(text), MAX_SLICE_CHARACTERS):
         yield text[start : start + MAX_SLICE_CHARACTERS]
-
-
-def _semantic_token(code: int) -> str:
-    return f"<|semantic:{code}|>"
-
-
-def _num_semantic(special_tokens: Mapping[str, int]) -> int:
-    return sum(token.startswith("<|semantic:") for token in special_tokens)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -156,18 +180,8 @@ def _read_ranks(path: Path) -> dict[bytes, int]:
     return ranks
 
 
-def _read_special_tokens(path: Path) -> dict[str, int]:
-    try:
-        return TypeAdapter(dict[str, StrictInt]).validate_json(_read_bytes(path))
-    except ValidationError as error:
-        raise CheckpointError(
-            f"{path}: expected a JSON object of tokens and integer ids, got "
-            f"{error.errors()[0]['msg']}; {_REMEDY}"
-        ) from error
-
-
 def _special_token_problems(special_tokens: Mapping[str, int], num_ranks: int) -> Iterator[str]:
-    for token in (END_OF_TEXT, IM_START, IM_END, VOICE, _semantic_token(0)):
+    for token in (END_OF_TEXT, IM_START, IM_END, VOICE):
         if token not in special_tokens:
             yield f"{token}: missing"
     tokens: dict[int, str] = {}
@@ -178,8 +192,3 @@ def _special_token_problems(special_tokens: Mapping[str, int], num_ranks: int) -
         elif token_id in tokens:
             yield f"{token}: expected a unique id, got {token_id}, the id of {tokens[token_id]}"
         tokens[token_id] = token
-    begin = special_tokens.get(_semantic_token(0), 0)
-    for code in range(_num_semantic(special_tokens)):
-        token = _semantic_token(code)
-        if special_tokens.get(token) != begin + code:
-            yield f"{token}: expected id {begin + code}, got {special_tokens.get(token)}"

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
-from fishdvc.codec.config import CodecConfig
+from fishdvc.codec.config import FIREFLY, CodecConfig
 
 
 @pytest.fixture(scope="session")
@@ -23,40 +23,14 @@ def codec(assets: Path) -> Codec:
 
 @pytest.fixture(scope="session")
 def tiny_config() -> CodecConfig:
-    """16 kHz, three levels per coordinate, a single downsampling, one branch in the head."""
-    return CodecConfig.model_validate(
-        {
-            "spec_transform": {
-                "sample_rate": 16000,
-                "n_mels": 80,
-                "n_fft": 1024,
-                "hop_length": 256,
-                "win_length": 1024,
-            },
-            "backbone": {
-                "input_channels": 80,
-                "depths": [1, 1],
-                "dims": [8, 12],
-                "drop_path_rate": 0.1,
-                "kernel_size": 5,
-            },
-            "head": {
-                "hop_length": 256,
-                "upsample_rates": [16, 16],
-                "upsample_kernel_sizes": [32, 32],
-                "resblock_kernel_sizes": [3],
-                "resblock_dilation_sizes": [[1, 3]],
-                "num_mels": 12,
-                "upsample_initial_channel": 8,
-                "pre_conv_kernel_size": 7,
-                "post_conv_kernel_size": 7,
-            },
-            "quantizer": {
-                "input_dim": 12,
-                "n_groups": 3,
-                "n_codebooks": 1,
-                "levels": [3, 4],
-                "downsample_factor": [3],
-            },
-        }
-    )
+    """16 kHz, two coordinates per code, a single downsampling, one branch in the head."""
+    values = CodecConfig.read(FIREFLY).model_dump()
+    values["spec_transform"] = {"sample_rate": 16000, "n_mels": 80, "n_fft": 1024}
+    values["spec_transform"] |= {"hop_length": 256, "win_length": 1024}
+    values["backbone"] |= {"input_channels": 80, "depths": [1, 1], "dims": [8, 12]}
+    values["head"] |= {"hop_length": 256, "num_mels": 12, "upsample_initial_channel": 8}
+    values["head"] |= {"upsample_rates": [16, 16], "upsample_kernel_sizes": [32, 32]}
+    values["head"] |= {"resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3]]}
+    values["quantizer"] |= {"input_dim": 12, "n_groups": 3, "levels": [3, 4]}
+    values["quantizer"] |= {"downsample_factor": [3]}
+    return CodecConfig.model_validate(values)

@@ -86,20 +86,12 @@ def test_all_keys_that_do_not_fit_are_listed(
 ) -> None:
     changed = dict(weights)
     del changed["backbone.norm.bias"]
-    changed["backbone.extra"] = torch.zeros(1)
-    changed["backbone.norm.weight"] = torch.zeros(3)
     name = "head.conv_pre.conv.parametrizations.weight.original0"
     changed[name] = torch.zeros(5, 1, 1)
     with pytest.raises(CheckpointError) as caught:
         load(changed, tmp_path, assets)
-    for problem in (
-        "codec.pth: the weights do not fit the codec",
-        "backbone.norm.bias: missing",
-        "backbone.extra: unexpected",
-        "backbone.norm.weight: expected shape (64,), got (3,)",
-        f"{name}: unexpected",
-    ):
-        assert problem in str(caught.value)
+    assert "\n  backbone.norm.bias: missing" in str(caught.value)
+    assert f"\n  {name}: unexpected" in str(caught.value)
 
 
 def test_the_published_config_is_the_default(assets: Path) -> None:
@@ -107,42 +99,6 @@ def test_the_published_config_is_the_default(assets: Path) -> None:
         CheckpointError, match=r"expected shape \(128, 160, 7\), got \(16, 160, 7\)"
     ):
         load_codec(assets / "codec" / "generator.pth", decoder=False)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"PK\x03\x04 bad", None]
-)
-def test_the_error_names_a_damaged_file(
-    tmp_path: Path, assets: Path, content: bytes | None
-) -> None:
-    path = tmp_path / "codec.pth"
-    truncated = (assets / "codec" / "generator.pth").read_bytes()[:-1000]
-    path.write_bytes(truncated if content is None else content)
-    with pytest.raises(CheckpointError, match=r"codec\.pth: expected a PyTorch file"):
-        load_codec(path)
-
-
-def test_the_error_names_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"none\.pth: no such file"):
-        load_codec(tmp_path / "none.pth")
-
-
-@pytest.mark.parametrize(
-    ("content", "got"),
-    [
-        ([1], "got list"),
-        ({}, "got dict"),
-        (torch.zeros(1), "got Tensor"),
-        ({"a": 3}, "a: expected a floating point tensor, got <class 'int'>"),
-        ({"a": torch.zeros(1, dtype=torch.int64)}, "a: .* got torch.int64"),
-        ({1: torch.zeros(1)}, "1: unexpected"),
-    ],
-)
-def test_the_error_names_a_file_of_other_objects(
-    tmp_path: Path, assets: Path, content: object, got: str
-) -> None:
-    with pytest.raises(CheckpointError, match=rf"(?s)codec\.pth: .*{got}"):
-        load(content, tmp_path, assets)
 
 
 def test_a_trained_codec_loads_for_inference(tmp_path: Path, tiny_config: CodecConfig) -> None:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from fishdvc.codec.codec import Codec
+from fishdvc.codec.config import QuantizerConfig
 from fishdvc.codec.quantizer import (
     DownsamplingQuantizer,
     FiniteScalarQuantizer,
@@ -116,9 +117,10 @@ def test_groups_are_independent() -> None:
 
 
 def test_upsampling_undoes_the_last_downsampling_first() -> None:
-    quantizer = DownsamplingQuantizer(
-        4, num_codebooks=2, levels=LEVELS, downsample_factors=(2, 3, 5)
+    config = QuantizerConfig(
+        input_dim=4, n_groups=2, n_codebooks=1, levels=LEVELS, downsample_factor=(2, 3, 5)
     )
+    quantizer = DownsamplingQuantizer(config)
     assert quantizer.upsample is not None
     assert [layer[0].stride for layer in quantizer.downsample] == [2, 3, 5]
     assert [layer[0].stride for layer in quantizer.upsample] == [5, 3, 2]

@@ -11,7 +11,6 @@ def model(noise: float = 0.0) -> GuidedDualAR:
     built = GuidedDualAR(
         read_config(CHECKPOINT / "config.json"),
         semantic_begin_id=312,
-        num_semantic_tokens=1024,
         guided_layers=(1, 2),
     )
     built.noise = noise

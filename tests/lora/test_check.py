@@ -15,8 +15,6 @@ from fishdvc.lora.files import read_adapter
 from fishdvc.lora.merge import Adapter, merge_adapter
 from fishdvc.model.checkpoint import load_weights
 
-Change = Callable[[Tensor, Tensor], Tensor]
-
 
 @pytest.fixture(scope="module", params=[False, True], ids=["lora", "dora"])
 def adapter(
@@ -37,38 +35,33 @@ def test_a_correct_merge_passes(base: dict[str, Tensor], adapter: Adapter) -> No
     check_merged(base, merge_adapter(base, adapter), adapter)
 
 
-WRONG_WEIGHTS: dict[str, tuple[str, Change, str]] = {
-    "scale": (
-        "layers.1.attention.wqkv.weight",
-        lambda base, merged: (2 * merged.float() - base.float()).to(base.dtype),
-        "the error is",
-    ),
-    "row": (
-        "fast_output.weight",
-        lambda base, merged: torch.cat((merged[:77], base[77:78], merged[78:])),
-        "the error is",
-    ),
-    "embedding": ("embeddings.weight", lambda base, _merged: base, "the error is"),
-    "norm": ("norm.weight", lambda base, _merged: base * 1.25, "changed without an adapter"),
-    "type": ("norm.weight", lambda base, _merged: base.double(), "expected (32,) of"),
-}
-"""Key, wrong weight and message."""
-
-
-@pytest.mark.parametrize(("key", "change", "message"), WRONG_WEIGHTS.values(), ids=WRONG_WEIGHTS)
-def test_a_wrong_weight_is_reported(
-    key: str, change: Change, message: str, base: dict[str, Tensor], adapter: Adapter
+@pytest.mark.parametrize(
+    ("key", "change", "problem"),
+    [
+        ("layers.1.attention.wqkv.weight", lambda right, base: 2 * right - base, "the error is"),
+        ("fast_output.weight", lambda right, base: with_row_77_of(base, right), "the error is"),
+        ("embeddings.weight", lambda _, base: base, "the error is"),
+        ("norm.weight", lambda _, base: base * 1.25, "changed without an adapter"),
+        ("norm.weight", lambda _, base: base.double(), "expected (32,) of"),
+        ("more.weight", lambda *_: torch.ones(1), "only in the merged model"),
+    ],
+)
+def test_a_wrong_merge_is_reported(
+    key: str,
+    change: Callable[[Any, Any], Tensor],
+    problem: str,
+    base: dict[str, Tensor],
+    adapter: Adapter,
 ) -> None:
     merged = merge_adapter(base, adapter)
-    merged[key] = change(base[key], merged[key])
+    merged[key] = change(merged.get(key), base.get(key))
     with pytest.raises(CheckpointError) as error:
         check_merged(base, merged, adapter)
-    assert f"(1 problem):\n  {key}: {message}" in str(error.value)
+    assert f"{key}: {problem}" in str(error.value)
+    assert "(1 problem)" in str(error.value)
 
 
-def test_other_keys_are_reported(base: dict[str, Tensor], adapter: Adapter) -> None:
-    merged = merge_adapter(base, adapter)
-    merged["more.weight"] = merged.pop("norm.weight")
-    with pytest.raises(CheckpointError, match="only in the base") as error:
-        check_merged(base, merged, adapter)
-    assert "more.weight: only in the merged model" in str(error.value)
+def with_row_77_of(base: Tensor, right: Tensor) -> Tensor:
+    changed = right.clone()
+    changed[77] = base[77]
+    return changed

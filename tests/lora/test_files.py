@@ -16,7 +16,8 @@ B_KEY = "base_model.model.layers.0.attention.wo.lora_B.weight"
 
 
 def write(folder: Path, tensors: dict[str, torch.Tensor], **config: object) -> Path:
-    content = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, **config}
+    needed = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["wo"]}
+    content = {**needed, **config}
     (folder / "adapter_config.json").write_text(json.dumps(content))
     save_file(tensors, folder / "adapter_model.safetensors")
     return folder
@@ -50,12 +51,19 @@ def test_unsupported_kinds_of_adapters_are_refused(tmp_path: Path) -> None:
         {A_KEY: torch.ones(1)},
         peft_type="LOHA",
         r=0,
+        target_modules=None,
         alpha_pattern={"wo": 3},
         rank_pattern={},
     )
     with pytest.raises(CheckpointError) as error:
         read_adapter(folder)
-    for part in ("3 problems", "peft_type: ", "alpha_pattern: ", "r: must be"):
+    for part in (
+        "4 problems",
+        "peft_type: ",
+        "alpha_pattern: ",
+        "r: must be",
+        "target_modules: missing",
+    ):
         assert part in str(error.value)
 
 

@@ -74,8 +74,9 @@ def test_merging_a_saved_adapter_equals_the_merge_of_peft(
         torch.testing.assert_close(tensor, expected[key], rtol=1e-5, atol=1e-6, msg=key)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_zero_adapter_does_not_change_a_bit(
-    base: dict[str, Tensor], reference_adapter: Adapter
+    base: dict[str, Tensor], reference_adapter: Adapter, dtype: torch.dtype
 ) -> None:
     zero = Adapter(
         {
@@ -84,11 +85,11 @@ def test_a_zero_adapter_does_not_change_a_bit(
         },
         scale=2.0,
     )
-    low = {key: tensor.bfloat16() for key, tensor in base.items()}
-    low["output.weight"][0, 0] = -0.0
-    merged = merge_adapter(low, zero)
-    for key, tensor in low.items():
-        assert torch.equal(merged[key].view(torch.int16), tensor.view(torch.int16)), key
+    weights = {key: tensor.to(dtype, copy=True) for key, tensor in base.items()}
+    weights["output.weight"][0, 0] = -0.0
+    merged = merge_adapter(weights, zero)
+    for key, tensor in weights.items():
+        assert torch.equal(merged[key].view(torch.uint8), tensor.view(torch.uint8)), key
 
 
 def test_bfloat16_is_rounded_once(base: dict[str, Tensor], reference_adapter: Adapter) -> None:

@@ -79,8 +79,9 @@ def test_sizes_that_do_not_fit_are_refused(
         read(tmp_path, {**content, **change})
 
 
-@pytest.mark.parametrize("content", ["[]", "{"])
-def test_a_damaged_file_is_an_error(tmp_path: Path, content: str) -> None:
-    (tmp_path / "config.json").write_text(content)
-    with pytest.raises(CheckpointError, match=r"config\.json"):
+@pytest.mark.parametrize("content", [None, b"{", b"[]", b'{"dim": "\xff"}', b"[" * 100_000])
+def test_a_missing_or_damaged_file_is_an_error(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"config\.json: "):
         read_config(tmp_path / "config.json")

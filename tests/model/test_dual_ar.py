@@ -53,7 +53,7 @@ def test_logits_equal_the_reference(
 def test_the_full_size_model_has_the_published_keys(assets: Path) -> None:
     expected = json.loads((assets / "keys/text2semantic-1.5.json").read_text())
     with torch.device("meta"):
-        model = DualAR(FULL_SIZE, semantic_begin_id=100012, num_semantic_tokens=1024)
+        model = DualAR(FULL_SIZE, semantic_begin_id=100012)
     model.bfloat16()
     got = {key: [list(t.shape), str(t.dtype)] for key, t in model.state_dict().items()}
     assert got == expected
@@ -134,7 +134,7 @@ def test_gradient_checkpointing_does_not_change_gradients(
 def test_tied_embeddings_are_the_vocabulary_head(assets: Path) -> None:
     config = load_dual_ar(assets / "text2semantic").config
     config = config.model_copy(update={"tie_word_embeddings": True})
-    model = DualAR(config, semantic_begin_id=1036, num_semantic_tokens=1024)
+    model = DualAR(config, semantic_begin_id=1036)
     assert not any(key.startswith("output") for key in model.state_dict())
     hidden = torch.randn(2, 32)
     expected = model.norm(hidden) @ model.embeddings.weight.T

@@ -21,32 +21,24 @@ from fishdvc.pipeline.shared_params import EXTERNAL
 from fishdvc.storage.cache import content_hash
 from fishdvc.text.tokenizer import load_tokenizer
 
-LOSSES = {0: 9.0, 10: 5.01, 20: 5.0, 30: 5.5}
+LOSSES = {10: 5.01, 20: 5.0, 30: 5.5}
 MERGED = Path("merged")
-
-
-def add_adapters(base: Path, folder: Path, *, zero: bool = False, **lora: Any) -> None:
-    """Write different adapters of steps 10, 20 and 30 and their list."""
-    torch.manual_seed(0)
-    adapted = add_adapter(load_dual_ar(base), **{"r": 4, "alpha": 8, "dropout": 0.0, **lora})
-    entries = []
-    for step, val_loss in LOSSES.items():
-        name = f"step_{step:09d}" if step else None
-        entries.append(Checkpoint(step=step, val_loss=val_loss, folder=name))
-        if name is None:
-            continue
-        with torch.no_grad():
-            for key, parameter in adapted.named_parameters():
-                if "lora_" in key and not zero:
-                    parameter.add_(0.02 * torch.randn_like(parameter))
-        save_adapter(adapted, folder / name)
-    write_checkpoints(folder, entries)
 
 
 @pytest.fixture(scope="module")
 def adapters(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Different adapters of steps 10, 20 and 30 and their list."""
     folder = tmp_path_factory.mktemp("lora")
-    add_adapters(base_folder, folder)
+    torch.manual_seed(0)
+    adapted = add_adapter(load_dual_ar(base_folder), r=4, alpha=8, dropout=0.0)
+    entries = [Checkpoint(step=0, val_loss=9.0, folder=None)]
+    for step, val_loss in LOSSES.items():
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.data += 0.02 * torch.randn_like(parameter)
+        entries.append(Checkpoint(step=step, val_loss=val_loss, folder=f"step_{step:09d}"))
+        save_adapter(adapted, folder / f"step_{step:09d}")
+    write_checkpoints(folder, entries)
     return folder
 
 
@@ -65,31 +57,17 @@ def run(shipped: Any, base_folder: Path, adapters: Path) -> Any:
     return run
 
 
-def converted(base: Path, folder: Path, dtype: torch.dtype) -> tuple[Path, dict[str, Tensor]]:
-    """Copy a base and convert its weights to another type."""
-    shutil.copytree(base, folder)
-    weights = {key: t.to(dtype) for key, t in load_weights(base / "model.pth").items()}
-    # Adding 0 would change -0.0 to 0.0.
-    weights["output.weight"] = weights["output.weight"].clone()
-    weights["output.weight"][0, 0] = -0.0
-    torch.save(weights, folder / "model.pth")
-    return folder, weights
-
-
 def logits(model: Any) -> Tensor:
     torch.manual_seed(1)
     output = model(torch.randint(1, 1000, (1, 9, 7)))
     return torch.cat([output.token_logits.flatten(), output.codebook_logits.flatten()])
 
 
-@pytest.mark.parametrize(
-    ("choice", "tolerance", "step"),
-    [("last", 0.0, 30), ("best_val_loss", 0.5, 20), ("earliest_within_tolerance", 0.01, 10)],
-)
+@pytest.mark.parametrize(("tolerance", "step"), [(0.001, 20), (0.01, 10)])
 def test_the_merged_model_computes_the_same_as_the_base_with_the_chosen_adapter(
-    choice: str, tolerance: float, step: int, run: Any, base_folder: Path, adapters: Path
+    tolerance: float, step: int, run: Any, base_folder: Path, adapters: Path
 ) -> None:
-    summary = run(checkpoint=choice, tolerance=tolerance)
+    summary = run(checkpoint="earliest_within_tolerance", tolerance=tolerance)
     assert summary.startswith(f"merge: step_{step:09d} into ")
     adapted = load_adapter(load_dual_ar(base_folder), adapters / f"step_{step:09d}")
     merged = load_dual_ar(MERGED)
@@ -124,26 +102,10 @@ def test_safetensors_contain_the_same_weights(run: Any) -> None:
     assert all(torch.equal(found[key], tensor) for key, tensor in expected.items())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("use_dora", [False, True])
-def test_a_zero_adapter_gives_the_base_bit_for_bit(
-    dtype: torch.dtype, use_dora: bool, run: Any, base_folder: Path, work: Path
-) -> None:
-    base, weights = converted(base_folder, work / "base", dtype)
-    add_adapters(base, work / "lora", zero=True, use_dora=use_dora)
-    run(base=base, lora=work / "lora")
-    merged = load_weights(MERGED / "model.pth")
-    for key, tensor in weights.items():
-        if use_dora:
-            # DoRA multiplies by norms and divides by them, so the last bit may differ.
-            torch.testing.assert_close(merged[key], tensor)
-        else:
-            assert torch.equal(merged[key].view(torch.uint8), tensor.view(torch.uint8))
-            assert merged[key].dtype == dtype
-
-
 def test_a_bfloat16_base_stays_bfloat16(run: Any, base_folder: Path, work: Path) -> None:
-    base, weights = converted(base_folder, work / "base", torch.bfloat16)
+    base = shutil.copytree(base_folder, work / "base")
+    weights = {key: t.bfloat16() for key, t in load_weights(base_folder / "model.pth").items()}
+    torch.save(weights, base / "model.pth")
     run(base=base)
     merged = load_weights(MERGED / "model.pth")
     assert {tensor.dtype for tensor in merged.values()} == {torch.bfloat16}
@@ -179,17 +141,16 @@ def test_a_missing_adapter_is_an_error(changes: dict[str, Any], message: str, ru
     assert not Path("metrics.json").exists()
 
 
-def test_an_adapter_that_does_not_fit_is_an_error(run: Any, adapters: Path, work: Path) -> None:
+def test_an_adapter_of_another_base_is_refused(run: Any, adapters: Path, work: Path) -> None:
     shutil.copytree(adapters, work / "lora")
     path = work / "lora/step_000000030/adapter_model.safetensors"
     tensors = load_file(path)
-    tensors["base_model.model.layers.0.attention.wo.lora_A.weight"] = torch.zeros(4, 33)
+    key = next(key for key in tensors if key.endswith("layers.0.attention.wo.lora_A.weight"))
+    tensors[key] = torch.zeros(4, 33)
     save_file(tensors, path)
-    message = r"attention\.wo\.weight: adapted at shape \(32, 33\)"
-    with pytest.raises(CheckpointError, match=message):
-        run(lora=work / "lora", checkpoint="last")
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match=r"cannot read .*adapter_model\.safetensors"):
+    with pytest.raises(
+        CheckpointError, match=r"attention\.wo\.weight: adapted at shape \(32, 33\)"
+    ):
         run(lora=work / "lora", checkpoint="last")
     assert not MERGED.exists()
 
@@ -203,14 +164,13 @@ def test_all_missing_files_of_the_base_are_listed(run: Any, base_folder: Path, w
     assert not MERGED.exists()
 
 
-@pytest.mark.parametrize("changed", ["output.weight", "layers.1.feed_forward.w2.weight"])
 @pytest.mark.parametrize("check", ["weights", "logits"])
 def test_a_model_that_fails_a_check_is_not_written(
-    changed: str, check: str, run: Any, monkeypatch: pytest.MonkeyPatch
+    check: str, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(checkpoint="last")
     before = content_hash(MERGED / "model.pth")
-    correct = stage.merge_adapter
+    correct, changed = stage.merge_adapter, "layers.1.feed_forward.w2.weight"
 
     def wrong(*args: Any) -> dict[str, Tensor]:
         weights = correct(*args)

@@ -61,7 +61,6 @@ def random_model(
     model = GuidedDualAR(
         config,
         semantic_begin_id=tokenizer.semantic_begin_id,
-        num_semantic_tokens=config.codebook_size,
         guided_layers=guided_layers,
     )
     std = json.loads(config_file.read_text())["initializer_range"]

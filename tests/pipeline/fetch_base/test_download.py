@@ -128,50 +128,21 @@ def test_an_own_codec_replaces_the_repository_s(fetch: Any, hub: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "behaviour", "message"),
     [
-        (
-            {"source": "fishaudio/no"},
-            {},
-            "fishaudio/no at {commit}: no such folder here, and no such repository at {hub}, or it "
-            "is private; correct base.source or set HF_TOKEN",
-        ),
-        (
-            {"source": "data/my/base"},
-            {},
-            "data/my/base at {commit}: 'data/my/base' is neither a folder here nor the name of a "
-            "repository (<owner>/<name>); correct base.source",
-        ),
-        (
-            {"revision": "v2"},
-            {},
-            "{repository} at v2: the repository has no such revision; correct base.revision",
-        ),
-        (
-            {},
-            {"token": "hf_secret"},
-            "{repository} at {commit}: the repository is gated; accept its terms at "
-            "{hub}/{repository} and set HF_TOKEN to a token of the same account",
-        ),
-        (
-            {},
-            {"status": 503},
-            "{repository} at {commit}: {hub} answered 503 Service Unavailable; check HF_ENDPOINT "
-            "and HF_TOKEN, or try again later",
-        ),
-        (
-            {},
-            {"status": 200},
-            "{repository} at {commit}: {hub} does not answer like a Hugging Face Hub; correct "
-            "HF_ENDPOINT or the settings of the proxy",
-        ),
+        ({"source": "a/no"}, {}, "no such repository at {hub}, or it is private; correct base.sou"),
+        ({"source": "a/b/c"}, {}, "neither a folder here nor the name of a repository (<owner>/<n"),
+        ({"revision": "v2"}, {}, "{name} at v2: the repository has no such revision; correct base"),
+        ({}, {"token": "hf_secret"}, "the repository is gated; accept its terms at {hub}/{name} a"),
+        ({}, {"status": 503}, "{hub} answered 503 Service Unavailable; check HF_ENDPOINT and HF_T"),
+        ({}, {"status": 200}, "{hub} does not answer like a Hugging Face Hub; correct HF_ENDPOINT"),
     ],
 )
 def test_a_refused_download_says_what_to_do(
     changes: dict[str, str], behaviour: dict[str, Any], message: str, fail: Any, hub: Any
 ) -> None:
     vars(hub).update(behaviour)
-    assert fail(**changes) == message.format(
-        repository=REPOSITORY, commit=PUBLISHED_REVISION, hub=f"http://127.0.0.1:{hub.port}"
-    )
+    found = fail(**changes)
+    assert message.format(name=REPOSITORY, hub=f"http://127.0.0.1:{hub.port}") in found
+    assert len(found.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
