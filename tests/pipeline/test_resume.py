@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor
+import torch
 
+from fishdvc.pipeline.train_lora import _run_key
 from fishdvc.training.module import AdapterTraining
+from fishdvc.training.resume import ResumePoints
 from tests.pipeline.training_run import adapters, checkpoints, metrics, train
+from tests.sections import shipped
 
 CACHE = Path(".fishdvc_cache/train_lora")
 PARAMS = {"max_steps": 7, "max_length": 150, "learning_rate": 0.01, "lora": {"dropout": 0.3}}
@@ -28,16 +31,20 @@ def finished(
     return folder
 
 
-def train_and_interrupt(monkeypatch: pytest.MonkeyPatch, batch: int, *args: Path) -> None:
-    step = AdapterTraining.training_step
+def train_and_interrupt(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str, step: int, *args: Path
+) -> None:
+    """Raise an error instead of calling a method at an optimizer step."""
+    method = getattr(owner, name)
 
-    def training_step(self: AdapterTraining, *args: Any) -> Tensor:
-        if self.num_batches == batch:
+    def interrupted(self: Any, *given: Any) -> Any:
+        trainer = self.trainer if owner is AdapterTraining else given[0]
+        if trainer.global_step == step:
             raise InterruptionError
-        return step(self, *args)
+        return method(self, *given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(AdapterTraining, "training_step", training_step)
+        patch.setattr(owner, name, interrupted)
         with pytest.raises(InterruptionError):
             train(*args, **PARAMS)
 
@@ -48,10 +55,20 @@ def curves(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in files if path.stem != "tokens_per_second"}
 
 
-@pytest.mark.parametrize(("batch", "step"), [(3, 2), (4, 4)])
+@pytest.mark.parametrize(
+    ("owner", "name", "step", "point"),
+    [
+        (AdapterTraining, "training_step", 1, None),
+        (AdapterTraining, "training_step", 3, 2),
+        (AdapterTraining, "training_step", 6, 6),  # an epoch has 3 batches
+        (ResumePoints, "on_validation_end", 4, 2),  # after the adapter is saved
+    ],
+)
 def test_a_resumed_run_has_the_same_adapters_curves_and_metrics(
-    batch: int,
+    owner: type,
+    name: str,
     step: int,
+    point: int | None,
     finished: Path,
     base_folder: Path,
     small_protos: Path,
@@ -59,11 +76,12 @@ def test_a_resumed_run_has_the_same_adapters_curves_and_metrics(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    train_and_interrupt(monkeypatch, batch, work, base_folder, small_protos)
+    train_and_interrupt(monkeypatch, owner, name, step, work, base_folder, small_protos)
     assert not Path("lora").exists()
     capsys.readouterr()
     train(work, base_folder, small_protos, **PARAMS)
-    assert f"resuming from step_00000000{step}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "resuming" not in printed if point is None else f"from step_00000000{point}" in printed
     assert adapters(work) == adapters(finished)
     assert curves(work) == curves(finished)
     assert metrics(work) == metrics(finished)
@@ -76,10 +94,18 @@ def test_a_run_with_other_params_is_not_resumed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    train_and_interrupt(monkeypatch, 2, work, base_folder, small_protos)
+    interruption = (AdapterTraining, "training_step", 2)
+    train_and_interrupt(monkeypatch, *interruption, work, base_folder, small_protos)
     assert list(CACHE.rglob("trainer.ckpt"))
     train(work, base_folder, small_protos, **{**PARAMS, "max_steps": 1})
     assert "resuming" not in capsys.readouterr().out
+
+
+def test_a_run_with_another_number_of_processes_is_not_resumed(
+    base_folder: Path, small_protos: Path
+) -> None:
+    params = (shipped("lora"), shipped("train_lora"), torch.float32, base_folder, small_protos)
+    assert _run_key(*params, num_processes=1) != _run_key(*params, num_processes=2)
 
 
 def test_a_finished_run_leaves_no_cache(finished: Path) -> None:

@@ -5,20 +5,13 @@ import io
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 
-from fishdvc.dataset.datamodule import SentenceDataModule
-from fishdvc.dataset.sentence_set import read_sentences
-from fishdvc.dataset.shards import read_shards, write_shards
 from fishdvc.errors import CheckpointError, DatasetError, FishdvcError, ParamsError
 from fishdvc.lora.files import read_adapter
-from fishdvc.model.checkpoint import load_dual_ar
-from fishdvc.text.tokenizer import load_tokenizer
-from fishdvc.training.loss import dual_ar_loss
 from fishdvc.training.params import TrainLoraParams
 from fishdvc.validation import parse
 from tests.pipeline.training_run import adapters, checkpoints, column, metrics, train
@@ -77,8 +70,9 @@ def test_a_run_writes_metrics_and_a_summary(finished: Finished) -> None:
     assert summary
     assert [float(loss) for loss in summary.groups()] == pytest.approx(losses[::2], abs=1e-4)
     assert (finished.folder / "too_long.txt").read_text().startswith("train_lora: 0 clips longer")
-    assert "9 sentences" in finished.printed
-    assert "4 steps are about" in finished.printed
+    (line,) = finished.printed.splitlines()
+    assert "9 sentences" in line
+    assert "4 steps are about" in line
 
 
 def test_a_run_writes_curves_by_optimizer_step_and_logs(finished: Finished) -> None:
@@ -97,28 +91,6 @@ def test_a_run_writes_curves_by_optimizer_step_and_logs(finished: Finished) -> N
     assert list(column(folder, "train/learning_rate").values()) == pytest.approx([1e-3] * 4)
     assert min(column(folder, "train/tokens_per_second").values()) > 0
     assert (folder / "logs/start/metrics.csv").is_file()
-
-
-def test_the_untuned_loss_is_the_mean_over_all_held_out_sentences(
-    finished: Finished, run: Any, base_folder: Path, small_protos: Path, work: Path
-) -> None:
-    # Other training sentences and another batch size do not change it.
-    (work / "protos").mkdir()
-    (work / "protos/val").symlink_to(small_protos / "val")
-    write_shards(work / "protos/train", list(read_shards(small_protos / "train"))[:1], 10**7)
-    run(protos=work / "protos", max_steps=1, batch_size=2)
-
-    val = read_sentences(
-        small_protos / "val", load_tokenizer(base_folder), num_codebooks=8, max_length=120
-    )
-    data = SentenceDataModule(val, val, padding_id=0, batch_size=2, max_length=120, seed=0)
-    data.trainer = SimpleNamespace(global_rank=0, world_size=1)  # type: ignore[assignment]
-    (batch,) = data.val_dataloader()
-    with torch.inference_mode():
-        model = load_dual_ar(base_folder, dtype=torch.float32)
-        expected = dual_ar_loss(model, batch.inputs, batch.labels).loss.item()
-    for folder in (finished.folder, work):
-        assert metrics(folder)["untuned_val_loss"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(finished: Finished, run: Any) -> None:
@@ -142,27 +114,25 @@ def test_too_long_sentences_are_listed_and_lower_the_coverage(run: Any) -> None:
     report = Path("too_long.txt").read_text().splitlines()
     assert len(report) > 1
     assert report[0] == f"train_lora: {len(report) - 1} clips longer than max_length"
-    assert all("at most 47 tokens, got " in line for line in report[1:])
+    assert all(re.match(r"(ann|bob)/\d .*at most 47 tokens, got ", line) for line in report[1:])
     assert metrics(Path())["coverage"] < 1
 
 
 def test_checkpoints_are_at_optimizer_steps_and_after_the_last(run: Any) -> None:
-    run(accumulate_grad_batches=3, max_steps=5)
+    run(accumulate_grad_batches=3, max_steps=5, val_every_steps=1)
     assert [entry["step"] for entry in checkpoints(Path())] == [0, 2, 4, 5]
     assert list(column(Path(), "train/loss")) == [1, 2, 3, 4, 5]
+    assert list(column(Path(), "val/loss")) == [0, 1, 2, 3, 4, 5]
+    # By default DVCLive would write it.
+    assert not list(Path().rglob("dvc.yaml"))
 
 
-def test_dora_and_rslora_adapters_are_trained(run: Any) -> None:
-    run(lora={"use_dora": True, "use_rslora": True}, max_steps=2)
+def test_dora_and_rslora_adapters_of_a_bfloat16_base_are_float32(run: Any) -> None:
+    run(lora={"use_dora": True, "use_rslora": True}, precision="bf16-true", max_steps=2)
     adapter = read_adapter(Path("lora/step_000000002"))
     assert adapter.scale == pytest.approx(16 / 2**0.5)
-    assert all(module.magnitude is not None for module in adapter.modules.values())
-
-
-def test_adapters_of_a_bfloat16_base_are_float32(run: Any) -> None:
-    run(precision="bf16-true", max_steps=2)
-    adapter = read_adapter(Path("lora/step_000000002"))
     for module in adapter.modules.values():
+        assert module.magnitude is not None
         assert module.lora_a.dtype == module.lora_b.dtype == torch.float32
         # If they had been bfloat16 in between, all values would have 8 bits.
         assert not torch.equal(module.lora_b, module.lora_b.bfloat16().float())
