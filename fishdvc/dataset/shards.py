@@ -8,7 +8,6 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -58,10 +57,27 @@ def read_shard(path: Path) -> Iterator[SpeakerGroup]:
         DatasetError: The file is truncated or damaged. The message names the file and the byte
             offset of the group.
     """
-    with path.open("rb") as file:
-        size_bytes = path.stat().st_size
-        while (offset := file.tell()) < size_bytes:
-            yield _read_group(file, where=f"{path}: byte {offset}")
+    content = path.read_bytes()
+    offset = 0
+    while offset < len(content):
+        where = f"{path}: byte {offset}"
+        try:
+            (length,) = _LENGTH.unpack_from(content, offset)
+            end = offset + _LENGTH.size + length
+            if end > len(content):
+                raise DecodeError(f"expected {end} bytes, got {len(content)}")
+            message = text_data_pb2.TextData.FromString(content[offset + _LENGTH.size : end])
+        except (struct.error, DecodeError) as error:
+            raise DatasetError(f"{where}: damaged: {error}; {_REMEDY}") from error
+        sentences = tuple(
+            Sentence(
+                texts=tuple(part.texts),
+                codes=_codes(part, where=f"{where}: speaker {message.name}, sentence {index}"),
+            )
+            for index, part in enumerate(message.sentences)
+        )
+        yield SpeakerGroup(name=message.name, source=message.source, sentences=sentences)
+        offset = end
 
 
 def read_shards(folder: Path) -> Iterator[SpeakerGroup]:
@@ -117,30 +133,6 @@ def _serialize(group: SpeakerGroup) -> bytes:
             "save the transcript as UTF-8, or rename the folder"
         ) from error
     return message.SerializeToString(deterministic=True)
-
-
-def _read_group(file: BinaryIO, where: str) -> SpeakerGroup:
-    header = file.read(_LENGTH.size)
-    if len(header) < _LENGTH.size:
-        raise DatasetError(f"{where}: expected a length of 4 bytes, got {len(header)}; {_REMEDY}")
-    (length,) = _LENGTH.unpack(header)
-    content = file.read(length)
-    if len(content) < length:
-        raise DatasetError(
-            f"{where}: expected a group of {length} bytes, got {len(content)}; {_REMEDY}"
-        )
-    try:
-        message = text_data_pb2.TextData.FromString(content)
-    except DecodeError as error:
-        raise DatasetError(f"{where}: not a TextData message: {error}; {_REMEDY}") from error
-    sentences = tuple(
-        Sentence(
-            texts=tuple(part.texts),
-            codes=_codes(part, where=f"{where}: speaker {message.name}, sentence {index}"),
-        )
-        for index, part in enumerate(message.sentences)
-    )
-    return SpeakerGroup(name=message.name, source=message.source, sentences=sentences)
 
 
 def _codes(part: text_data_pb2.Sentence, where: str) -> NDArray[np.uint16]:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +82,14 @@ def build_protos(
     names = sorted(transcripts)
     files = [codes / f"{name}.npy" for name in names]
     results = map_in_threads(read, files, workers=workers, label="build_protos")
-    good: dict[str, Codes] = {}
+    good: dict[str, Sentence] = {}
     problems = []
     for name, result in zip(names, results, strict=True):
         if isinstance(result, str):
             problems.append(result)
         else:
-            good[name] = result
+            text = strip_annotations(transcripts[name].read_text(encoding="utf-8"))
+            good[name] = Sentence(texts=(text,), codes=result)
     fail_or_report(
         "build_protos",
         problems,
@@ -103,7 +104,10 @@ def build_protos(
             ("val", [name for name in good if name in held_out]),
         ):
             speakers = _by_speaker(clips)
-            groups = _groups(speakers, transcripts, good)
+            groups = [
+                SpeakerGroup(speaker, "folder", tuple(good[name] for name in names))
+                for speaker, names in speakers.items()
+            ]
             write_shards(folder / split, groups, shard_size_bytes=int(params.shard_size_mb * 1e6))
             write_text(folder / split / CLIP_LIST, json.dumps(speakers, indent=0) + "\n")
         num_shards = len(list(folder.rglob("*.protos")))
@@ -155,22 +159,6 @@ def _by_speaker(names: Sequence[str]) -> dict[str, list[str]]:
     for name in names:
         speakers[Path(name).parent.name].append(name)
     return dict(sorted(speakers.items()))
-
-
-def _groups(
-    speakers: Mapping[str, Sequence[str]],
-    transcripts: Mapping[str, Path],
-    codes: Mapping[str, Codes],
-) -> Iterator[SpeakerGroup]:
-    for speaker, names in speakers.items():
-        sentences = tuple(
-            Sentence(
-                texts=(strip_annotations(transcripts[name].read_text(encoding="utf-8")),),
-                codes=codes[name],
-            )
-            for name in names
-        )
-        yield SpeakerGroup(name=speaker, source="folder", sentences=sentences)
 
 
 def _read_codes(path: Path, *, config: DualARConfig) -> Codes | str:

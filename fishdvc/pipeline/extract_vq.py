@@ -2,8 +2,6 @@
 
 import functools
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,15 +34,6 @@ class ExtractVqParams(Checked):
     codec_config: str | None = Field(
         description="JSON config of the codec. null: the one beside the codec's file, if any."
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _NewClip:
-    """A clip that is not in the cache."""
-
-    audio: Path
-    codes: Path
-    key: str
 
 
 def extract_vq(
@@ -94,23 +83,31 @@ def extract_vq(
     codec_key = _codec_key(codec_checkpoint, config_file)
     cache = project_cache("extract_vq")
     clips = sorted(normalized.rglob("*.flac"))
-    new, too_short = [], []
+    new: dict[Path, str] = {}
+    too_short = []
     with atomic_folder(codes) as folder:
         for audio in clips:
-            destination = (folder / audio.relative_to(normalized)).with_suffix(".npy")
+            destination = folder / audio.relative_to(normalized).with_suffix(".npy")
             destination.parent.mkdir(parents=True, exist_ok=True)
             key = combined_key(content_hash(audio), codec_key)
             if not cache.fetch(key, destination):
-                new.append(_NewClip(audio=audio, codes=destination, key=key))
+                new[audio] = key
         if new:
             device = choose_device(machine.accelerator)
             codec = load_codec(codec_checkpoint, config_file, device=device, decoder=False)
-            for clip, result in _encode_all(codec, new, machine.workers):
+            if device.type == "cpu":
+                torch.set_num_threads(1)  # The clips are encoded in parallel, each on one core.
+            # The longest clips first, so that all threads finish at about the same time.
+            ordered = sorted(new, key=lambda audio: audio.stat().st_size, reverse=True)
+            encode = functools.partial(_encode_clip, codec=codec)
+            results = map_in_threads(encode, ordered, workers=machine.workers, label="extract_vq")
+            for audio, result in zip(ordered, results, strict=True):
                 if isinstance(result, str):
                     too_short.append(result)
-                else:
-                    np.save(clip.codes, result)
-                    cache.store(clip.key, clip.codes)
+                    continue
+                destination = folder / audio.relative_to(normalized).with_suffix(".npy")
+                np.save(destination, result)
+                cache.store(new[audio], destination)
         num_good = len(clips) - len(too_short)
         fail_or_report(
             "extract_vq",
@@ -138,28 +135,15 @@ def _codec_key(codec_checkpoint: Path, config: Path) -> str:
     return combined_key(*map(content_hash, [codec_checkpoint, config, *code]))
 
 
-def _encode_all(
-    codec: Codec, clips: list[_NewClip], workers: int
-) -> Iterator[tuple[_NewClip, npt.NDArray[np.uint16] | str]]:
-    """Yield each clip with its codes, or with an error message if it is too short."""
-    if codec.device.type == "cpu":
-        torch.set_num_threads(1)  # The clips are encoded in parallel, each on one core.
-    encode = functools.partial(_encode_clip, codec=codec)
-    # The longest clips first, so that all threads finish at about the same time.
-    ordered = sorted(clips, key=lambda clip: clip.audio.stat().st_size, reverse=True)
-    results = map_in_threads(encode, ordered, workers=workers, label="extract_vq")
-    yield from zip(ordered, results, strict=True)
-
-
-def _encode_clip(clip: _NewClip, *, codec: Codec) -> npt.NDArray[np.uint16] | str:
-    recorded = read_waveform(clip.audio)
+def _encode_clip(path: Path, *, codec: Codec) -> npt.NDArray[np.uint16] | str:
+    recorded = read_waveform(path)
     rate_hz = codec.config.sample_rate_hz
     samples = torchaudio.functional.resample(
         torch.from_numpy(recorded.samples), recorded.sample_rate_hz, rate_hz
     )
     if len(samples) < codec.min_num_samples:
         return (
-            f"{clip.audio}: {recorded.duration_s:.3f} s is too short for a frame of codes "
+            f"{path}: {recorded.duration_s:.3f} s is too short for a frame of codes "
             f"(at least {codec.min_num_samples / rate_hz:.3f} s); remove the clip"
         )
     audio = samples[None].to(codec.device)

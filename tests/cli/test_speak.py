@@ -1,6 +1,5 @@
 """`fishdvc speak` writes the speech that its arguments ask for."""
 
-import io
 import os
 import subprocess
 import sys
@@ -192,19 +191,6 @@ def test_a_model_that_gives_no_speech_is_an_error(
     assert not Path("a.wav").exists()
 
 
-def test_progress_is_shown_on_a_terminal_only(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    assert "frames" not in run("Hello.", *BASE, "-o", "a.wav")[2]
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    assert run("Hello.", *BASE, "-o", "a.wav")[0] == 0
-    assert "a.wav: " in terminal.getvalue()
-    assert " frames" in terminal.getvalue()
-
-
 def test_only_small_models_are_limited_to_one_thread(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,7 +211,6 @@ def test_default_folders_are_those_of_the_pipeline(top: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "unneeded"),
     [
-        (["--help"], {"torch", "scipy", "numpy", "soundfile", "pydantic"}),
         (["speak", "--help"], {"torch", "scipy", "numpy", "soundfile", "pydantic"}),
         (["speak", "Hello.", "-o", "a.wav"], {"torch", "scipy"}),
     ],

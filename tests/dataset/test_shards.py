@@ -94,15 +94,15 @@ def test_a_truncated_shard_raises_with_its_offset(tmp_path: Path, num_bytes: int
     path.write_bytes(path.read_bytes()[: offset + num_bytes])
     groups = read_shard(path)
     assert next(groups).name == "first"
-    with pytest.raises(DatasetError, match=rf"00000000\.protos: byte {offset}: expected .* again"):
+    with pytest.raises(DatasetError, match=rf"00000000\.protos: byte {offset}: damaged: .* again"):
         next(groups)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (struct.pack("<I", 2**32 - 1) + b"abc", "expected a group of 4294967295 bytes, got 3"),
-        (framed(b"\xff\xff\xff"), "not a TextData message"),
+        (struct.pack("<I", 2**32 - 1) + b"abc", "damaged: expected 4294967299 bytes, got 7"),
+        (framed(b"\xff\xff\xff"), "damaged: "),
         (framed(with_rows_of_different_lengths()), "speaker spk, sentence 0: expected rows"),
     ],
 )

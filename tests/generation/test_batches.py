@@ -21,20 +21,6 @@ def prompts(golden: dict[str, Tensor]) -> list[Tensor]:
     return [plain, reference, plain[:, :9], reference[:, :20], plain[:, :1]]
 
 
-@pytest.mark.parametrize("end_id", [None, SEMANTIC_BEGIN_ID + 3])
-def test_prompts_of_different_lengths_give_the_codes_they_give_alone(
-    model: DualAR, prompts: list[Tensor], end_id: int | None
-) -> None:
-    together = generate(
-        model, prompts, seeds=range(5), max_new_frames=30, sampling=SAMPLING, end_id=end_id
-    )
-    for seed, (prompt, codes) in enumerate(zip(prompts, together, strict=True)):
-        (alone,) = generate(
-            model, [prompt], seeds=[seed], max_new_frames=30, sampling=SAMPLING, end_id=end_id
-        )
-        assert torch.equal(codes, alone)
-
-
 def test_ended_sequences_leave_the_batch_and_do_not_change_the_others(
     model: DualAR, prompts: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,30 +41,16 @@ def test_ended_sequences_leave_the_batch_and_do_not_change_the_others(
 
     monkeypatch.setattr(model, "hidden_states", hidden_states)
     seeds = [7, 8, 9, 7, 10, 11]
+    calls = Mock()
     options = {"max_new_frames": 40, "sampling": SAMPLING, "end_id": end_id}
     ragged = [prompts[i] for i in (0, 1, 2, 0, 3, 4)]
-    many = generate(model, ragged, seeds=seeds, **options)  # type: ignore[arg-type]
+    many = generate(model, ragged, seeds=seeds, on_frame=calls, **options)  # type: ignore[arg-type]
     steps = batches[6:]
     lengths = [codes.shape[1] for codes in many]
     assert torch.equal(many[0], many[3])
     assert len(set(lengths)) > 2
+    assert calls.call_count == max(lengths)
     assert steps == [sum(length > i for length in lengths) for i in range(len(steps))]
     for seed, prompt, codes in zip(seeds, ragged, many, strict=True):
         (alone,) = generate(model, [prompt], seeds=[seed], **options)  # type: ignore[arg-type]
         assert torch.equal(codes, alone)
-
-
-def test_on_frame_is_called_once_per_frame_of_the_batch(
-    model: DualAR, prompts: list[Tensor]
-) -> None:
-    calls = Mock()
-    generate(
-        model,
-        prompts[:2],
-        seeds=[0, 1],
-        max_new_frames=4,
-        sampling=SAMPLING,
-        end_id=None,
-        on_frame=calls,
-    )
-    assert calls.call_count == 4

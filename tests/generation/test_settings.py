@@ -15,6 +15,5 @@ def test_values_that_are_not_finite_and_positive_are_listed(value: float) -> Non
 
 
 def test_top_p_is_at_most_1() -> None:
-    Sampling(temperature=1e-3, top_p=1.0, repetition_penalty=1.0)
     with pytest.raises(ParamsError, match=r"top_p: expected at most 1, got 1\.5"):
         Sampling(top_p=1.5)
