@@ -1,11 +1,12 @@
 """Read and tokenize all sentences of a folder of shards, and keep them in memory."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fishdvc.dataset.examples import TokenizedSentence, tokenize_sentence
-from fishdvc.dataset.shards import CLIP_LIST, read_shards
+from fishdvc.dataset.shards import CLIP_LIST, SpeakerGroup, read_shards
 from fishdvc.errors import DatasetError, list_problems
 from fishdvc.text.tokenizer import Tokenizer
 
@@ -36,10 +37,11 @@ def read_sentences(folder: Path, tokenizer: Tokenizer, *, max_length: int) -> Se
         max_length: Maximum number of tokens of a sentence as a training example.
 
     Raises:
-        DatasetError: Shards are missing or damaged, or no sentence is short enough.
+        DatasetError: Shards or their list of clips are missing or damaged, or no sentence is short
+            enough.
     """
     groups = list(read_shards(folder))
-    clips = json.loads((folder / CLIP_LIST).read_text(encoding="utf-8"))
+    clips = _read_clip_list(folder / CLIP_LIST, groups)
     fitting: list[tuple[TokenizedSentence, int]] = []
     too_long = []
     for speaker, group in enumerate(groups):
@@ -58,3 +60,15 @@ def read_sentences(folder: Path, tokenizer: Tokenizer, *, max_length: int) -> Se
         raise DatasetError(list_problems(summary, too_long))
     sentences, speaker_numbers = zip(*fitting, strict=True)
     return SentenceSet(sentences, speaker_numbers, tuple(too_long))
+
+
+def _read_clip_list(path: Path, groups: Sequence[SpeakerGroup]) -> dict[str, list[str]]:
+    """Read the names of the clips of each speaker, in the order of the sentences."""
+    try:
+        clips = json.loads(path.read_text(encoding="utf-8"))
+        counts = {speaker: len(names) for speaker, names in clips.items()}
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise DatasetError(f"cannot read {path}: {error}; run build_protos again") from error
+    if counts != {group.name: len(group.sentences) for group in groups}:
+        raise DatasetError(f"{path}: does not fit the shards; run build_protos again")
+    return dict(clips)

@@ -19,6 +19,7 @@ from fishdvc.errors import DatasetError
 CLIP_LIST = "clips.json"
 """File beside the shards: ``{speaker: [clip, ...]}``, clips in the order of the sentences."""
 _LENGTH = struct.Struct("<I")
+MAX_CODE = np.iinfo(np.uint16).max
 _REMEDY = "run build_protos again"
 
 
@@ -137,6 +138,11 @@ def _serialize(group: SpeakerGroup) -> bytes:
 
 def _codes(part: text_data_pb2.Sentence, where: str) -> NDArray[np.uint16]:
     try:
-        return np.array([row.values for row in part.semantics], dtype=np.uint16)
+        codes = np.array([row.values for row in part.semantics], dtype=np.uint32)
     except ValueError as error:
         raise DatasetError(f"{where}: expected rows of equal length: {error}; {_REMEDY}") from error
+    if codes.max(initial=0) > MAX_CODE:
+        raise DatasetError(
+            f"{where}: expected codes up to {MAX_CODE}, got {codes.max()}; {_REMEDY}"
+        )
+    return codes.astype(np.uint16)

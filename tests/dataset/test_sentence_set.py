@@ -46,3 +46,16 @@ def test_too_long_sentences_are_left_out_and_listed(tokenizer: Tokenizer, tmp_pa
     )
     with pytest.raises(DatasetError, match=r"every sentence is too long.*\(4 problems\)"):
         read(tokenizer, tmp_path / "none", 10)
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"b": 1}', '{"b": ["b/5"]}', "[" * 100_000])
+def test_a_damaged_list_of_clips_is_an_error(
+    content: str | None, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    read(tokenizer, tmp_path, 200)
+    path = tmp_path / "shards" / CLIP_LIST
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(DatasetError, match=r"clips\.json: .*run build_protos again"):
+        read_sentences(tmp_path / "shards", tokenizer, max_length=200)

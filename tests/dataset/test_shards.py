@@ -28,11 +28,11 @@ def framed(message: bytes) -> bytes:
     return struct.pack("<I", len(message)) + message
 
 
-def with_rows_of_different_lengths() -> bytes:
+def with_rows(*rows: list[int]) -> bytes:
     message = text_data_pb2.TextData(name="spk")
     part = message.sentences.add(texts=["a"])
-    part.semantics.add(values=[1, 2])
-    part.semantics.add(values=[1])
+    for row in rows:
+        part.semantics.add(values=row)
     return message.SerializeToString()
 
 
@@ -103,7 +103,8 @@ def test_a_truncated_shard_raises_with_its_offset(tmp_path: Path, num_bytes: int
     [
         (struct.pack("<I", 2**32 - 1) + b"abc", "damaged: expected 4294967299 bytes, got 7"),
         (framed(b"\xff\xff\xff"), "damaged: "),
-        (framed(with_rows_of_different_lengths()), "speaker spk, sentence 0: expected rows"),
+        (framed(with_rows([1, 2], [1])), "speaker spk, sentence 0: expected rows"),
+        (framed(with_rows([1, 65536])), "speaker spk, sentence 0: expected codes up to 65535"),
     ],
 )
 def test_a_damaged_shard_raises(tmp_path: Path, content: bytes, message: str) -> None:

@@ -101,7 +101,9 @@ def test_an_adapter_of_the_last_run_is_not_deleted_when_training_starts_from_it(
 ) -> None:
     adapter = "data/lora/step_000000004"
     project.set("train_lora", init_from=adapter)
-    with pytest.raises(AssertionError, match=r"cp -r data/lora/step_000000004 data/external"):
+    with pytest.raises(
+        AssertionError, match=r"cp -r \S+/data/lora/step_000000004 data/external/train_lora/"
+    ):
         project.run("dvc", "repro")
     copy = f"data/external/train_lora/{Path(adapter).name}"
     project.run("cp", "-r", adapter, copy)
