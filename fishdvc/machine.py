@@ -1,4 +1,4 @@
-"""Section ``machine`` of params.yaml: settings that do not change results."""
+"""Section ``machine`` of params.yaml: settings of how to compute."""
 
 from typing import Literal
 

@@ -67,7 +67,7 @@ def speak(arguments: argparse.Namespace) -> None:
         FishdvcError: An argument cannot be used, or the model gave no speech.
     """
     start_s = time.monotonic()
-    # Imports are in here to keep --help fast, and torch comes after all that can be mistyped.
+    # Import late, so that --help is fast and wrong arguments are reported before torch is loaded.
     from fishdvc.cli import inputs
 
     sampling = Sampling(

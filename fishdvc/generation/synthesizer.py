@@ -120,8 +120,7 @@ class Synthesizer:
         """Speak several texts in one batch. Each gives the speech that it gives alone.
 
         A text of more than 200 characters is split at sentence ends. The prompt of a part holds
-        the references and the speech of earlier parts, the newest ones if there is not room for
-        all.
+        the references and the speech of earlier parts, or only the newest parts if not all fit.
 
         Args:
             texts: At least one.

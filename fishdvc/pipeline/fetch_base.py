@@ -37,7 +37,7 @@ def fetch_base(params: BaseParams, *, base: Path) -> str:
         codec = str(_tracked(codec, "codec_checkpoint").absolute())
     if Path(params.source).is_dir():
         files = _folder_files(Path(params.source), codec)
-        note = "a folder's files are taken as they are"
+        note = "files of a folder are not verified"
     else:
         files, note = _download_files(params, codec)
     _copy_files(files, base)
@@ -66,7 +66,7 @@ def _download_files(params: BaseParams, codec: str) -> tuple[list[Path], str]:
     downloaded = [path for path in files if path.parent == folder]
     is_published = folder.name == PUBLISHED_REVISION
     unverified = check_published(downloaded) if is_published else [f.name for f in downloaded]
-    note = f"no known hash: {', '.join(unverified)}" if unverified else "all hashes are right"
+    note = f"no known hash: {', '.join(unverified)}" if unverified else "all hashes match"
     return files, f"commit {folder.name[:12]}, {note}"
 
 
