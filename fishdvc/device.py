@@ -19,5 +19,8 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = next(device for device, is_available in available.items() if is_available)
     if not available[name]:
-        raise ParamsError(f"device: PyTorch does not find {name} on this machine; use auto or cpu")
+        raise ParamsError(
+            f"PyTorch does not find {name} on this machine; use auto or cpu in machine.accelerator "
+            "of params.yaml, or in --device of fishdvc speak"
+        )
     return torch.device(name)

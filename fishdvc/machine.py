@@ -1,6 +1,6 @@
 """Section ``machine`` of params.yaml: settings of how to compute."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ class MachineParams(Checked):
     workers: int = Field(
         ge=0, description="Clips processed in parallel before training. 0: one per core."
     )
-    devices: int | Literal["auto"] = Field(
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         description="Number of devices to train on, per machine. auto: all."
     )
     num_nodes: int = Field(ge=1, description="Number of machines to train on.")

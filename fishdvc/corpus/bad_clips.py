@@ -35,7 +35,7 @@ def fail_or_report(
         raise DatasetError(list_problems(f"{stage}: {todo}", problems))
     if not num_good:
         raise DatasetError(list_problems(f"{stage}: no clip is left; correct these", problems))
-    write_report(report, f"{stage}: {len(problems)} problems", problems)
+    write_report(report, f"{stage}: problems: {len(problems)}", problems)
 
 
 def write_report(path: Path, summary: str, lines: Sequence[str]) -> None:

@@ -58,9 +58,9 @@ def generate(
     longest = max(prompt.shape[-1] for prompt in prompts)
     if longest + max_new_frames > model.config.max_seq_len:
         raise ParamsError(
-            f"max_new_frames: {longest} tokens of prompt and {max_new_frames} frames exceed "
-            f"max_seq_len = {model.config.max_seq_len}; shorten the reference or the text, or "
-            "allow fewer frames"
+            f"{longest} tokens of prompt and {max_new_frames} frames exceed max_seq_len = "
+            f"{model.config.max_seq_len}; shorten the reference or the text, or reduce the maximum "
+            "length (--max-part-s)"
         )
     device = prompts[0].device
     code_ids = torch.arange(num_codes or model.config.codebook_size, device=device)

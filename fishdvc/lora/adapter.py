@@ -159,7 +159,8 @@ def _load(model: DualAR, folders: Mapping[str, Path], *, trainable: bool) -> Pef
                 peft_model.add_adapter(name, config)
             tensors = load_file(folder / WEIGHTS_NAME)
             result: Any = set_peft_model_state_dict(peft_model, tensors, adapter_name=name)
-        except (TypeError, ValueError, RuntimeError) as error:
+        # A damaged config raises TypeError, ValueError, AttributeError, re.error or others.
+        except Exception as error:
             raise CheckpointError(f"{folder}: PEFT cannot load this adapter: {error}") from error
         problems = [f"{key}: unexpected" for key in result.unexpected_keys]
         problems += [f"{key}: missing" for key in result.missing_keys if f".{name}" in key]

@@ -99,7 +99,11 @@ def read_adapter(folder: str | Path) -> Adapter:
         missing = [field for field in needed if field not in parts]
         if missing:
             problems.append(f"{name}: {' and '.join(missing)} missing")
-        elif not len(parts["lora_a"]) == parts["lora_b"].shape[-1] == config.r:
+        elif len(parts) > len(needed):
+            problems.append(f"{name}: magnitude without use_dora")
+        elif [t.ndim for t in (parts["lora_a"], parts["lora_b"])] != [2, 2] or not (
+            len(parts["lora_a"]) == parts["lora_b"].shape[1] == config.r
+        ):
             shapes = f"{tuple(parts['lora_a'].shape)} and {tuple(parts['lora_b'].shape)}"
             problems.append(f"{name}: expected rank {config.r}, got A and B of shapes {shapes}")
         else:

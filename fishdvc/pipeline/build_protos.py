@@ -167,15 +167,15 @@ def _read_codes(path: Path, *, config: DualARConfig) -> Codes | str:
     try:
         codes: Codes = np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        return f"{path}: no such file, because extract_vq skipped this clip"
+        return f"{path}: no such file; extract_vq skipped this clip, or must run again"
     except (ValueError, OSError, EOFError) as error:
         return f"{path}: cannot be read as codes: {error}; {todo}"
-    shape = (config.num_codebooks, codes.shape[-1]) if codes.ndim else ()
-    if codes.dtype.kind not in "iu" or codes.shape != shape or codes.size == 0:
-        return (
-            f"{path}: expected integers of the shape ({config.num_codebooks}, frames), got "
-            f"{codes.dtype} of {codes.shape}; {todo}"
-        )
+    expected = f"expected integers of the shape ({config.num_codebooks}, frames)"
+    if not isinstance(codes, np.ndarray):
+        return f"{path}: {expected}, got several arrays; {todo}"
+    is_codes = codes.dtype.kind in "iu" and codes.ndim == 2 and codes.size > 0
+    if not is_codes or len(codes) != config.num_codebooks:
+        return f"{path}: {expected}, got {codes.dtype} of {codes.shape}; {todo}"
     if codes.min() < 0 or codes.max() >= config.codebook_size:
         return (
             f"{path}: expected codes in 0..{config.codebook_size - 1}, "

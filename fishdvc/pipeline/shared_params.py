@@ -10,6 +10,8 @@ from fishdvc.corpus.bad_clips import OnBadClip
 from fishdvc.errors import ParamsError
 from fishdvc.validation import Checked
 
+OUTPUTS = Path("data")
+"""Folder of the outputs of all stages."""
 EXTERNAL = Path("data/external")
 """Folder of external files that parameters refer to.
 
@@ -62,8 +64,8 @@ def external_path(value: str, *, stage: str, param: str) -> Path:
         param: Name of the parameter, for the error message.
 
     Raises:
-        ParamsError: The path is outside ``EXTERNAL/<stage>``, is or is in a linked folder, or does
-            not exist.
+        ParamsError: The path is outside ``EXTERNAL/<stage>``, is or is in a linked folder, links to
+            an output of the pipeline, or does not exist.
     """
     path = Path(value)
     top = EXTERNAL / stage
@@ -71,13 +73,20 @@ def external_path(value: str, *, stage: str, param: str) -> Path:
     copy = "cp -rs" if stage == "fetch_base" else "cp -r"
     # Links are not resolved: a file in the folder may be a link to anywhere.
     place = Path(os.path.abspath(path))  # noqa: PTH100
-    if not place.is_relative_to(top.absolute()):
+    if top.absolute() not in place.parents:
         raise ParamsError(
             f"{param}: {value} is not in {top}, where DVC tracks it; copy it: "
             f"{copy} {place} {top}/, then set {param}: {top / path.name}"
         )
     if not path.exists():
         raise ParamsError(f"{param}: {value}: no such file or folder")
+    for file in [path, *path.rglob("*")]:
+        target = file.resolve()
+        if file.is_symlink() and target.is_relative_to(OUTPUTS.resolve()):
+            raise ParamsError(
+                f"{param}: {file} is a link to {target}, an output that DVC deletes before a stage "
+                f"runs; replace it by a copy: rm {file} && cp {target} {file}"
+            )
     while place != top.absolute():
         if place.is_symlink() and place.is_dir():
             raise ParamsError(

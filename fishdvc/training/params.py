@@ -40,7 +40,9 @@ class TrainLoraParams(Checked):
     gradient_checkpointing: bool = Field(
         description="Recompute activations in the backward pass: less memory, a third more time."
     )
-    seed: int = Field(ge=0, description="Seed of new adapters, sentence order and dropout.")
+    seed: int = Field(
+        ge=0, lt=2**32, description="Seed of new adapters, sentence order and dropout."
+    )
     precision: Literal["auto", "32-true", "bf16-true", "bf16-mixed"] = Field(
         description="Precision of the frozen base (-true) or of the arithmetic (-mixed). "
         "Adapters are always float32. auto: bf16-true on a GPU that supports it, else 32-true."

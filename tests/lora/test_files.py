@@ -45,6 +45,29 @@ def test_all_problems_of_the_tensors_are_listed(tmp_path: Path) -> None:
         read_adapter(write(tmp_path, tensors))
 
 
+@pytest.mark.parametrize(
+    ("tensors", "problem"),
+    [
+        ({A_KEY: torch.ones(()), B_KEY: torch.zeros(3, 2)}, "wo: expected rank 2"),
+        ({A_KEY: torch.ones(2), B_KEY: torch.zeros(3, 2)}, "wo: expected rank 2"),
+        ({A_KEY: torch.ones(2, 5), B_KEY: torch.zeros(())}, "wo: expected rank 2"),
+        (
+            {
+                A_KEY: torch.ones(2, 5),
+                B_KEY: torch.zeros(3, 2),
+                A_KEY.replace("lora_A.weight", "lora_magnitude_vector"): torch.ones(3),
+            },
+            "wo: magnitude without use_dora",
+        ),
+    ],
+)
+def test_tensors_of_wrong_shape_are_errors(
+    tensors: dict[str, torch.Tensor], problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=problem):
+        read_adapter(write(tmp_path, tensors))
+
+
 def test_unsupported_kinds_of_adapters_are_refused(tmp_path: Path) -> None:
     folder = write(
         tmp_path,

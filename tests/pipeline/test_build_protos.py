@@ -114,12 +114,16 @@ def test_bad_clips_are_all_listed_or_skipped(run: Any) -> None:
     np.save("codes/ann/6.5.npy", np.array([{"a": 1}], dtype=object))
     Path("codes/more/bob/0.npy").unlink()
     Path("codes/more/bob/1.npy").write_bytes(b"\x93NUMPY\x01\0")
+    add("ann/7.5", codes=np.uint16(1))
+    add("ann/8.5")
+    with Path("codes/ann/8.5.npy").open("wb") as file:
+        np.savez(file, np.zeros((8, 4), np.uint16))
     with pytest.raises(DatasetError) as caught:
         run()
     message = str(caught.value)
-    assert "(9 problems):" in message
+    assert "(11 problems):" in message
     for problem in (
-        "codes/more/bob/0.npy: no such file, because extract_vq skipped this clip",
+        "codes/more/bob/0.npy: no such file; extract_vq skipped this clip",
         "codes/more/bob/1.npy: cannot be read as codes: ",
         "codes/ann/0.5.npy: expected integers of the shape (8, frames), got uint16 of (7, 4)",
         "codes/ann/1.5.npy: expected integers of the shape (8, frames), got uint16 of (8, 0)",
@@ -128,9 +132,11 @@ def test_bad_clips_are_all_listed_or_skipped(run: Any) -> None:
         "codes/ann/4.5.npy: expected codes in 0..1023, got -1..-1",
         "codes/ann/5.5.npy: expected integers of the shape (8, frames), got float32 of (8, 4)",
         "codes/ann/6.5.npy: cannot be read as codes: Object arrays",
+        "codes/ann/7.5.npy: expected integers of the shape (8, frames), got uint16 of ()",
+        "codes/ann/8.5.npy: expected integers of the shape (8, frames), got several arrays",
     ):
         assert problem in message
-    assert message.count("delete it and the cache folder, then run extract_vq again") == 8
+    assert message.count("delete it and the cache folder, then run extract_vq again") == 10
     assert contents() == before
 
     add("ann/7.5")

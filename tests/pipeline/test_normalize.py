@@ -61,7 +61,7 @@ def test_clips_get_the_target_loudness_and_keep_their_paths(run: Any, contents: 
     metrics = json.loads(Path("metrics.json").read_text())
     assert metrics["num_clips"] == 4
     assert metrics["hours"] == pytest.approx(2.65 / 3600, abs=1e-4)
-    assert Path("skipped.txt").read_text() == "normalize: 0 problems\n"
+    assert Path("skipped.txt").read_text() == "normalize: problems: 0\n"
 
 
 @pytest.mark.usefixtures("_clips")
@@ -142,14 +142,14 @@ def test_all_bad_clips_are_listed_in_the_error_or_in_the_report(run: Any, conten
     for line, start in zip(lines, starts, strict=True):
         assert line.strip().startswith(start)
     assert contents("normalized") == before
-    assert Path("skipped.txt").read_text() == "normalize: 0 problems\n"
+    assert Path("skipped.txt").read_text() == "normalize: problems: 0\n"
 
     summary = run(on_bad_clip="skip")
     assert summary.startswith("normalize: 1 clips of 1 speakers, ")
     assert ", 3 skipped, 1 unchanged" in summary
     assert contents("normalized").keys() == {"ann/21.15-26.44.flac", "ann/21.15-26.44.lab"}
     assert Path("skipped.txt").read_text().splitlines() == [
-        "normalize: 4 problems",
+        "normalize: problems: 4",
         *(line.strip() for line in lines),
     ]
     assert json.loads(Path("metrics.json").read_text())["num_clips"] == 1

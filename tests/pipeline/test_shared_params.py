@@ -49,3 +49,20 @@ def test_a_link_to_a_folder_is_an_error_but_a_link_to_a_file_is_not(value: str, 
     (folder / "link").symlink_to(work / "elsewhere")
     with pytest.raises(ParamsError, match=r"merge/link is a link to a folder.*: rm .* && cp -r "):
         external_path(value, stage="merge", param="merge.checkpoint")
+
+
+def test_a_link_to_an_output_is_an_error_because_dvc_deletes_outputs(work: Path) -> None:
+    adapter = work / "data/lora/step_000000010"
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_config.json").touch()
+    copy = work / EXTERNAL / "train_lora/step_000000010"
+    copy.mkdir(parents=True)
+    (copy / "adapter_config.json").symlink_to(adapter / "adapter_config.json")
+    with pytest.raises(ParamsError, match=r"init_from: .* is a link to .*, an output that DVC"):
+        external_path(str(copy), stage="train_lora", param="train_lora.init_from")
+
+
+def test_the_external_folder_itself_is_an_error(work: Path) -> None:
+    (work / EXTERNAL / "merge").mkdir(parents=True)
+    with pytest.raises(ParamsError, match="is not in data/external/merge"):
+        external_path("data/external/merge", stage="merge", param="merge.checkpoint")

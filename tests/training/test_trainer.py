@@ -47,6 +47,25 @@ def test_the_backend_of_torch_distributed_is_that_of_the_params() -> None:
     assert trainer.strategy._process_group_backend == "gloo"
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"process_group_backend": "nccl"}, r"process_group_backend: nccl needs CUDA, got cpu"),
+        ({"num_nodes": 2}, r"machine\.num_nodes: 2 machines need torchrun or srun"),
+        ({"accelerator": "mps"}, "does not find mps on this machine"),
+    ],
+)
+def test_settings_that_this_machine_cannot_serve_raise(
+    changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MASTER_ADDR", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    machine = shipped("machine", **{"accelerator": "cpu", "devices": 1, **changes})
+    with pytest.raises(ParamsError, match=message):
+        build_trainer(shipped("train_lora"), machine)
+
+
 def test_loggers_are_built_by_name(tmp_path: Path) -> None:
     (csv,) = build_loggers(tmp_path, "csv")
     assert isinstance(csv, CSVLogger)
