@@ -174,6 +174,18 @@ def test_each_checkpoint_must_have_a_validation_loss() -> None:
         parse(params.model_dump(), type(params), where="here", error=ParamsError)
 
 
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [("machine", "devices", 0), ("machine", "devices", -1), ("train_lora", "seed", 2**32)],
+)
+def test_values_that_lightning_refuses_are_out_of_range(
+    section: str, name: str, value: int
+) -> None:
+    values = {**shipped(section).model_dump(), name: value}
+    with pytest.raises(ParamsError, match=rf"{name}: must be .*, got {value}"):
+        parse(values, SECTIONS[section], where="here", error=ParamsError)
+
+
 @pytest.mark.parametrize("cls", SECTIONS.values())
 def test_no_parameter_has_a_default_and_each_has_a_description(cls: type[Checked]) -> None:
     for name, field in cls.model_fields.items():

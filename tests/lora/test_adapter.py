@@ -197,9 +197,11 @@ def test_an_adapter_that_does_not_fit_its_config_is_refused(
     config.write_text(config.read_text().replace('"wo",', ""))
     with pytest.raises(CheckpointError, match=r"wo\.lora_A.*unexpected"):
         load_adapter(load_base(), tmp_path)
-    config.write_text(json.dumps({**json.loads(config.read_text()), "target_modules": ["none"]}))
-    with pytest.raises(CheckpointError, match="PEFT cannot load this adapter"):
-        load_adapter(load_base(), tmp_path)
+    for targets in (["none"], "("):
+        values = json.loads(config.read_text())
+        config.write_text(json.dumps({**values, "target_modules": targets}))
+        with pytest.raises(CheckpointError, match="PEFT cannot load this adapter"):
+            load_adapter(load_base(), tmp_path)
 
 
 def test_all_adapters_that_do_not_fit_are_listed(
