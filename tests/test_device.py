@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from fishdvc.device import choose_device
+from fishdvc import device as device_module
+from fishdvc.device import choose_device, configure_cuda, has_bfloat16
 from fishdvc.errors import ParamsError
 
 
@@ -14,6 +15,7 @@ def test_auto_prefers_a_gpu(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    monkeypatch.setattr(device_module, "configure_cuda", lambda: None)
     assert choose_device("auto") == torch.device(expected)
     assert choose_device("cpu") == torch.device("cpu")
 
@@ -22,3 +24,26 @@ def test_a_missing_device_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ParamsError, match="does not find cuda on this machine; use auto or cpu"):
         choose_device("cuda")
+
+
+def test_cuda_computes_without_tf32_and_without_plans_for_each_shape() -> None:
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.cudnn_sdp_enabled()
+    try:
+        configure_cuda()
+        assert not torch.backends.cudnn.allow_tf32
+        assert not torch.backends.cuda.matmul.allow_tf32
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+    finally:
+        torch.backends.cudnn.allow_tf32 = before[0]
+        torch.backends.cuda.enable_cudnn_sdp(before[1])
+
+
+def test_emulated_bfloat16_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_a_t4(including_emulation: bool = True) -> bool:
+        return including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", of_a_t4)
+    assert not has_bfloat16(torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert has_bfloat16(torch.device("cuda"))
+    assert not has_bfloat16(torch.device("cpu"))
