@@ -39,11 +39,11 @@ def test_cuda_computes_without_tf32_and_without_plans_for_each_shape() -> None:
 
 
 def test_emulated_bfloat16_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    def of_a_t4(including_emulation: bool = True) -> bool:
+    def on_a_t4(including_emulation: bool = True) -> bool:
         return including_emulation
 
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", of_a_t4)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", on_a_t4)
     assert not has_bfloat16(torch.device("cuda"))
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     assert has_bfloat16(torch.device("cuda"))
     assert not has_bfloat16(torch.device("cpu"))
