@@ -1,152 +1,221 @@
-"""Continue prompts with frames of codes, several sequences at once.
+"""Continue prompts with frames of codes, many sequences at once.
 
 Differences from the reference implementation: the result holds the first frame and not that of the
 end token; only semantic tokens and the end token are drawn; attention reads the tokens so far, not
 ``max_seq_len`` places.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fishdvc.errors import ParamsError
-from fishdvc.generation.sampling import PENALTY_WINDOW_FRAMES, draw, penalty_window
+from fishdvc.generation.batch import Batch
+from fishdvc.generation.graphs import GraphedFunction
 from fishdvc.generation.settings import Sampling
 from fishdvc.model.dual_ar import DualAR
-from fishdvc.model.kv_cache import KVCache
+
+MAX_BATCH_SIZE = 64
+_MIN_PLACES = 64
+_STEPS_PER_CHECK = 16
+"""Steps on a GPU between two looks for the end token, each of which waits for the GPU."""
+_PROMPT_TOKENS_PER_PASS = 16_384
+"""Prompts that a GPU reads together have at most this many tokens, padding included."""
 
 
-@torch.inference_mode()
-def generate(
-    model: DualAR,
-    prompts: Sequence[Tensor],
-    *,
-    seeds: Sequence[int],
-    max_new_frames: int,
-    sampling: Sampling,
-    end_id: int | None,
-    num_codes: int | None = None,
-    on_frame: Callable[[], object] | None = None,
-) -> list[Tensor]:
-    """Continue prompts with frames of codes.
-
-    Each sequence has its own random numbers and attends to its own tokens, so a batch gives the
-    codes that each prompt gives alone. (Matrix products of another batch size may round the last
-    bit of a logit differently. This changes a code only if its random number lies exactly on the
-    boundary between two choices.) Sequences that have ended are removed from the batch.
+class Generator:
+    """Generates codes with one model and one way to draw, and keeps its memory and CUDA graphs.
 
     Args:
-        model: A ``DualAR``, or a PEFT model around one, in evaluation mode.
-        prompts: At least one. Ids in row 0, codes below, each ``(1 + num_codebooks, tokens)``, on
-            the model's device. Their lengths may differ.
-        seeds: One for each prompt.
-        max_new_frames: Maximum number of frames, at least 1. A result of this length has not ended
-            by itself.
+        model: In evaluation mode, without adapters of PEFT. Its weights may be changed in place
+            between two calls.
         sampling: How to draw.
         end_id: Id of the token that ends the speech. None: generate ``max_new_frames`` frames.
         num_codes: Codes from this number on are not drawn, because the codec does not have them. At
             most the model's ``codebook_size``, which None stands for.
-        on_frame: Called after each frame of the batch.
-
-    Returns:
-        int64 codes of each prompt, ``(num_codebooks, frames)``.
-
-    Raises:
-        ParamsError: A prompt and its frames exceed the model's ``max_seq_len``.
+        batch_size: Largest number of sequences that are generated at the same time, a power of two.
     """
-    longest = max(prompt.shape[-1] for prompt in prompts)
-    if longest + max_new_frames > model.config.max_seq_len:
-        raise ParamsError(
-            f"{longest} tokens of prompt and {max_new_frames} frames exceed max_seq_len = "
-            f"{model.config.max_seq_len}; shorten the reference or the text, or reduce the maximum "
-            "length (--max-part-s)"
+
+    def __init__(
+        self,
+        model: DualAR,
+        *,
+        sampling: Sampling,
+        end_id: int | None,
+        num_codes: int | None = None,
+        batch_size: int = MAX_BATCH_SIZE,
+    ) -> None:
+        self.model, self.sampling, self.end_id = model, sampling, end_id
+        self.num_codes = num_codes or model.config.codebook_size
+        self.batch_size = batch_size
+        self._batch: Batch | None = None
+        self._step: GraphedFunction | None = None
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        prompts: Sequence[Tensor],
+        *,
+        seeds: Sequence[int],
+        max_new_frames: int,
+        on_frame: Callable[[], object] | None = None,
+    ) -> list[Tensor]:
+        """Continue prompts with frames of codes.
+
+        Each sequence has its own random numbers and attends to its own tokens, so a batch gives the
+        codes that each prompt gives alone. (Matrix products of another batch size may round the
+        last bit of a logit differently. This changes a code only if its random number lies exactly
+        on the boundary between two choices.) When a sequence has ended, a waiting one takes its
+        place in the batch.
+
+        Args:
+            prompts: Ids in row 0, codes below, each ``(1 + num_codebooks, tokens)``, on the CPU.
+                Their lengths may differ.
+            seeds: One for each prompt. A seed gives the same random numbers on every device.
+            max_new_frames: Maximum number of frames, at least 1. A result of this length has not
+                ended by itself.
+            on_frame: Called after each step, which adds a frame to each sequence of the batch.
+
+        Returns:
+            int64 codes of each prompt, ``(num_codebooks, frames)``, on the CPU.
+
+        Raises:
+            ParamsError: A prompt and its frames exceed the model's ``max_seq_len``.
+        """
+        longest = max(prompt.shape[-1] for prompt in prompts)
+        if longest + max_new_frames > self.model.config.max_seq_len:
+            raise ParamsError(
+                f"{longest} tokens of prompt and {max_new_frames} frames exceed max_seq_len = "
+                f"{self.model.config.max_seq_len}; shorten the reference or the text, or reduce "
+                "the maximum length (--max-part-s)"
+            )
+        batch = self._allocate(len(prompts), longest + max_new_frames, max_new_frames)
+        waiting = deque(range(len(prompts)))
+        rows: list[_Row] = []
+        codes: dict[int, Tensor] = {}
+        while waiting or rows:
+            new = [waiting.popleft() for _ in range(min(len(waiting), batch.num_rows - len(rows)))]
+            self._start(batch, len(rows), [(prompts[i], seeds[i]) for i in new], max_new_frames)
+            rows += [_Row(i, prompts[i].shape[-1]) for i in new]
+            self._run_steps(batch, rows, max_new_frames, on_frame)
+            ended = self._take_ended(batch, rows, max_new_frames)
+            codes |= {rows[row].prompt: frames for row, frames in ended.items()}
+            rows = _remove(batch, rows, list(ended))
+        return [codes[i] for i in range(len(prompts))]
+
+    def _allocate(self, num_sequences: int, num_places: int, max_frames: int) -> Batch:
+        """Return a batch that is large enough, if possible the one of the last call."""
+        num_rows = _round_up(min(num_sequences, self.batch_size), 1)
+        num_places = _round_up(num_places, _MIN_PLACES)
+        # Rows without a sequence are never further than one check.
+        max_frames = max(max_frames, _STEPS_PER_CHECK)
+        if (last := self._batch) is not None:
+            num_rows = max(num_rows, last.num_rows)
+            num_places = max(num_places, last.num_places)
+            max_frames = max(max_frames, last.max_frames)
+            if (num_rows, num_places, max_frames) == (
+                last.num_rows,
+                last.num_places,
+                last.max_frames,
+            ):
+                return last
+        # Frees the memory of the last one first.
+        self._batch = self._step = last = None
+        self._batch = Batch(
+            self.model,
+            num_rows,
+            num_places,
+            max_frames,
+            sampling=self.sampling,
+            end_id=self.end_id,
+            num_codes=self.num_codes,
         )
-    device = prompts[0].device
-    code_ids = torch.arange(num_codes or model.config.codebook_size, device=device)
-    token_ids = model.semantic_begin_id + code_ids
-    if end_id is not None:
-        token_ids = torch.cat((token_ids, token_ids.new_tensor([end_id])))
-    num_codebooks = model.config.num_codebooks
-    # Random numbers come from the CPU, so that a seed gives the same numbers on every device.
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    frames: list[list[Tensor]] = [[] for _ in prompts]
-    active = list(range(len(prompts)))
+        self._step = GraphedFunction(self._batch.step, self._batch.device)
+        return self._batch
 
-    # The last frame is drawn, but not fed back.
-    hidden, caches = _read_prompts(model, prompts, num_more=max_new_frames - 1)
-    # Ids in row 0, codes below. The first frame is never added, as in the reference
-    # implementation; the penalties of all later frames depend on this.
-    num_places = max(PENALTY_WINDOW_FRAMES, max_new_frames)
-    history = torch.zeros(
-        len(prompts), 1 + num_codebooks, num_places, dtype=torch.int64, device=device
-    )
-    for step in range(max_new_frames):
-        drawn = [torch.rand(num_codebooks, generator=generators[i]) for i in active]
-        uniform = torch.stack(drawn).to(device)
-        window = penalty_window(history, step - 1) if step > 0 else None
-        logits = model.token_logits(hidden)[:, token_ids]
-        recent_ids = None if window is None else window[:, 0]
-        token = draw(sampling, logits, token_ids, recent_ids, uniform[:, 0])
-        if end_id is not None and bool((token == end_id).any()):
-            kept = (token != end_id).nonzero().squeeze(1)
-            active = [active[i] for i in kept.tolist()]
-            if not active:
-                break
-            token, hidden, uniform, history = (x[kept] for x in (token, hidden, uniform, history))
-            window = None if window is None else window[kept]
-            for cache in caches:
-                cache.keep(kept)
-        first_code = token - model.semantic_begin_id
-        codes = _draw_codes(model, hidden, first_code, code_ids, window, uniform, sampling)
-        for i, frame_codes in zip(active, codes, strict=True):
-            frames[i].append(frame_codes)
-        if on_frame is not None:
-            on_frame()
-        if step + 1 == max_new_frames:
-            break
-        frame = torch.cat((token.unsqueeze(1), codes), dim=1)
-        if step > 0:
-            history[:, :, step - 1] = frame
-        hidden = model.hidden_states(frame.unsqueeze(-1), caches=caches)[:, -1]
-    empty = torch.empty(num_codebooks, 0, dtype=torch.int64, device=device)
-    return [torch.stack(of_prompt, dim=-1) if of_prompt else empty for of_prompt in frames]
+    def _start(
+        self, batch: Batch, first_row: int, new: Sequence[tuple[Tensor, int]], max_new_frames: int
+    ) -> None:
+        """Start sequences in the rows from ``first_row`` on, given prompts and seeds."""
+        num_codebooks = self.model.config.num_codebooks
+        while new:
+            longest, num_prompts = 0, 0
+            for prompt, _ in new:
+                longest = max(longest, prompt.shape[-1])
+                if longest * (num_prompts + 1) > _PROMPT_TOKENS_PER_PASS and num_prompts:
+                    break
+                num_prompts += 1
+            # On a CPU, each prompt alone is as fast, and its codes are exactly those that it gets
+            # alone.
+            group = new[:1] if batch.device.type == "cpu" else new[:num_prompts]
+            # Random numbers come from the CPU, so that they are the same for every device.
+            generators = [torch.Generator().manual_seed(seed) for _, seed in group]
+            uniform = [torch.rand(max_new_frames, num_codebooks, generator=g) for g in generators]
+            rows = range(first_row, first_row + len(group))
+            batch.start(rows, [prompt for prompt, _ in group], torch.stack(uniform))
+            first_row, new = first_row + len(group), new[len(group) :]
 
+    def _run_steps(
+        self,
+        batch: Batch,
+        rows: Sequence["_Row"],
+        max_new_frames: int,
+        on_frame: Callable[[], object] | None,
+    ) -> None:
+        """Add frames to all sequences, until one may have ended."""
+        assert self._step is not None
+        num_rows, num_steps = len(rows), 1
+        if batch.device.type != "cpu":
+            # A graph is captured for few numbers of rows.
+            num_rows = _round_up(len(rows), 1)
+            batch.clear_rows(len(rows))
+            num_steps = min(_STEPS_PER_CHECK, *(max_new_frames - row.num_frames for row in rows))
+        for _ in range(num_steps):
+            num_tokens = max(row.prompt_length + row.num_frames for row in rows)
+            self._step(num_rows, _round_up(num_tokens + 1, _MIN_PLACES))
+            for row in rows:
+                row.num_frames += 1
+            if on_frame is not None:
+                on_frame()
 
-def _read_prompts(
-    model: DualAR, prompts: Sequence[Tensor], *, num_more: int
-) -> tuple[Tensor, list[KVCache]]:
-    """Run each prompt alone, without padding. Return the last hidden states and joined caches."""
-    hidden, prompt_caches = [], []
-    for prompt in prompts:
-        caches = [KVCache(prompt.shape[-1]) for _ in model.layers]
-        hidden.append(model.hidden_states(prompt.long().unsqueeze(0), caches=caches)[:, -1])
-        prompt_caches.append(caches)
-    joined = [KVCache.join(layer, num_more) for layer in zip(*prompt_caches, strict=True)]
-    return torch.cat(hidden), joined
+    def _take_ended(
+        self, batch: Batch, rows: Sequence["_Row"], max_new_frames: int
+    ) -> dict[int, Tensor]:
+        """Return the codes of sequences that have ended, ``(num_codebooks, frames)``, by row."""
+        ids = batch.frames[: len(rows), :, 0].tolist()
+        ended = {}
+        for row, state in enumerate(rows):
+            of_row = ids[row][: state.num_frames]
+            if self.end_id in of_row or state.num_frames == max_new_frames:
+                num_frames = of_row.index(self.end_id) if self.end_id in of_row else len(of_row)
+                ended[row] = batch.frames[row, :num_frames, 1:].T.cpu().clone()
+        return ended
 
 
-def _draw_codes(
-    model: DualAR,
-    hidden: Tensor,
-    first_code: Tensor,
-    code_ids: Tensor,
-    window: Tensor | None,
-    uniform: Tensor,
-    sampling: Sampling,
-) -> Tensor:
-    """Draw the codes of a frame one after another, ``(batch, num_codebooks)``.
+@dataclass
+class _Row:
+    """A row of a batch: the index and length of its prompt, and the number of frames so far."""
 
-    ``first_code`` is that of codebook 0, given by the semantic token.
-    """
-    caches = [KVCache(model.config.num_codebooks) for _ in model.fast_layers]
-    codes = [first_code]
-    # The logits of codebook 0 are not needed, so the first two places are computed together.
-    places = torch.stack((hidden, model.fast_embeddings(first_code)), dim=1)
-    for codebook in range(1, model.config.num_codebooks):
-        logits = model.fast_logits(places, caches)[:, -1, : len(code_ids)]
-        recent = None if window is None else window[:, 1 + codebook]
-        code = draw(sampling, logits, code_ids, recent, uniform[:, codebook])
-        codes.append(code)
-        places = model.fast_embeddings(code).unsqueeze(1)
-    return torch.stack(codes, dim=1)
+    prompt: int
+    prompt_length: int
+    num_frames: int = 0
+
+
+def _remove(batch: Batch, rows: list[_Row], ended: Sequence[int]) -> list[_Row]:
+    """Remove rows, and move the last ones into their places."""
+    num_kept = len(rows) - len(ended)
+    holes = [row for row in ended if row < num_kept]
+    sources = [row for row in range(num_kept, len(rows)) if row not in ended]
+    if holes:
+        batch.copy_rows(sources, holes)
+    for hole, source in zip(holes, sources, strict=True):
+        rows[hole] = rows[source]
+    return rows[:num_kept]
+
+
+def _round_up(number: int, minimum: int) -> int:
+    """Return the next power of two that is at least ``number`` and ``minimum``."""
+    return 1 << (max(number, minimum) - 1).bit_length()

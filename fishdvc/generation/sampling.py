@@ -1,4 +1,4 @@
-"""Draw an id from logits: repetition penalty, then nucleus, then temperature."""
+"""Draw from logits: repetition penalty, then nucleus, then temperature."""
 
 import torch
 from torch import Tensor
@@ -9,62 +9,35 @@ PENALTY_WINDOW_FRAMES = 16
 """Number of frames whose ids are penalized."""
 
 
-def draw(
-    sampling: Sampling, logits: Tensor, ids: Tensor, window: Tensor | None, uniform: Tensor
-) -> Tensor:
-    """Draw an id for each sequence.
+def draw(sampling: Sampling, logits: Tensor, penalties: Tensor, uniform: Tensor) -> Tensor:
+    """Draw a choice for each sequence.
 
     Args:
-        sampling: Penalty, nucleus and temperature.
+        sampling: Nucleus and temperature.
         logits: ``(batch, choices)``.
-        ids: Id of each choice, ``(choices,)``.
-        window: Recent ids, ``(batch, 16)``. None: no penalty.
+        penalties: As for ``penalize``, ``(batch, choices)``.
         uniform: Random numbers as for ``sample``, ``(batch,)``.
 
     Returns:
-        ``(batch,)``.
+        Indices of the drawn choices, ``(batch,)``.
     """
-    logits = logits.float()
-    if window is not None:
-        logits = penalize(logits, ids, window, sampling.repetition_penalty)
-    return ids[sample(logits, uniform, temperature=sampling.temperature, top_p=sampling.top_p)]
+    logits = penalize(logits.float(), penalties)
+    return sample(logits, uniform, temperature=sampling.temperature, top_p=sampling.top_p)
 
 
-def penalty_window(history: Tensor, num_frames: int) -> Tensor:
-    """Cut out the frames whose ids the repetition penalty applies to.
+def penalize(logits: Tensor, penalties: Tensor) -> Tensor:
+    """Make recent choices less likely (Keskar et al., CTRL, arXiv:1909.05858).
 
-    Up to 16 frames these are the first 16 places of the history. The zeros in the empty places are
-    penalized as code 0, as in the reference implementation.
-
-    Args:
-        history: Frames so far in order, then zeros, ``(batch, rows, places)``, at least 16 places.
-        num_frames: Number of frames in the history.
-
-    Returns:
-        ``(batch, rows, 16)``.
-    """
-    start = max(0, num_frames - PENALTY_WINDOW_FRAMES)
-    return history[:, :, start : start + PENALTY_WINDOW_FRAMES]
-
-
-def penalize(logits: Tensor, ids: Tensor, window: Tensor, penalty: float) -> Tensor:
-    """Make recent ids less likely (Keskar et al., CTRL, arXiv:1909.05858).
-
-    A positive logit is divided by the penalty and a negative one multiplied, once for each id in
-    the window, however often the id occurs.
+    A positive logit is divided by its penalty and a negative one multiplied.
 
     Args:
         logits: ``(batch, choices)``.
-        ids: Id of each choice, ``(choices,)``.
-        window: Recent ids, ``(batch, frames)``. Ids that are not among the choices are ignored.
-        penalty: Values above 1 discourage repetition. 1 changes nothing.
+        penalties: Above 1 for choices to discourage, 1 for all others, ``(batch, choices)``.
 
     Returns:
         ``(batch, choices)``.
     """
-    is_recent = (ids.unsqueeze(-1) == window.unsqueeze(1)).any(dim=-1)
-    penalized = torch.where(logits > 0, logits / penalty, logits * penalty)
-    return torch.where(is_recent, penalized, logits)
+    return torch.where(logits > 0, logits / penalties, logits * penalties)
 
 
 def sample(logits: Tensor, uniform: Tensor, *, temperature: float, top_p: float) -> Tensor:
@@ -86,16 +59,12 @@ def sample(logits: Tensor, uniform: Tensor, *, temperature: float, top_p: float)
         Indices of the drawn choices, ``(batch,)``.
     """
     sorted_logits, order = logits.float().sort(dim=-1, descending=True, stable=True)
-    if top_p < 1:
-        probabilities = sorted_logits.softmax(dim=-1)
-        before = probabilities.cumsum(dim=-1) - probabilities
-        outside = before >= top_p
-        outside[:, 0] = False
-        sorted_logits = sorted_logits.masked_fill(outside, -torch.inf)
-    cumulated = (sorted_logits / temperature).softmax(dim=-1).cumsum(dim=-1)
-    # Rounding may leave the last sum below 1 and move the result past the nucleus. The scaling and
-    # the minimum prevent this.
-    reached = uniform.unsqueeze(1) * cumulated[:, -1:]
-    chosen = torch.searchsorted(cumulated, reached, right=True)
-    last = (sorted_logits > -torch.inf).sum(dim=-1, keepdim=True) - 1
-    return order.gather(1, chosen.minimum(last)).squeeze(1)
+    cumulated = sorted_logits.softmax(dim=-1).cumsum(dim=-1)
+    # A choice is in the nucleus if the probability before it is below top_p.
+    last = (cumulated[:, :-1] < top_p).sum(dim=-1, keepdim=True)
+    if temperature != 1:
+        cumulated = (sorted_logits / temperature).softmax(dim=-1).cumsum(dim=-1)
+    reached = uniform.unsqueeze(1) * cumulated.gather(1, last)
+    # Rounding may move the result past the nucleus. The minimum prevents this.
+    chosen = torch.searchsorted(cumulated, reached, right=True).minimum(last)
+    return order.gather(1, chosen).squeeze(1)

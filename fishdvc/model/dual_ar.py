@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fishdvc.model.config import DualARConfig
-from fishdvc.model.kv_cache import KVCache
+from fishdvc.model.kv_cache import BatchCache, KVCache, LayerCache
 from fishdvc.model.layers import RMSNorm, TransformerBlock, Unpadding, rotary_table
 
 
@@ -174,13 +174,27 @@ class DualAR(nn.Module):
         x = self.embed(inputs)
         if unpadding is not None:
             x = unpadding.remove(x)
-        rotary = self.slow_rotary[num_cached:end]
-        if caches and caches[0].left_padding is not None:
-            # Positions count from the first token of each sequence.
-            places = torch.arange(num_cached, end, device=inputs.device)
-            rotary = self.slow_rotary[places - caches[0].left_padding.unsqueeze(1)]
+        rotary = _as_complex(self.slow_rotary[num_cached:end])
         x = self._run(self.layers, x, rotary, unpadding, caches)
         return x if unpadding is None else unpadding.restore(x)
+
+    def next_hidden_states(self, tokens: Tensor, cache: BatchCache, num_places: int) -> Tensor:
+        """Run the slow transformer for one more token of each sequence, without its last norm.
+
+        Shapes do not depend on the positions of the tokens, and no value is read by the host.
+
+        Args:
+            tokens: ``(batch, 1 + num_codebooks)``, for the first rows of the cache.
+            cache: Earlier tokens of each sequence. Its positions are not changed.
+            num_places: Places of the cache to attend to, more than every position.
+
+        Returns:
+            ``(batch, dim)``.
+        """
+        rotary = _as_complex(self.slow_rotary[cache.positions[: len(tokens)]]).unsqueeze(1)
+        x = self.embed(tokens.unsqueeze(-1))
+        caches = cache.layers(len(tokens), num_places)
+        return self._run(self.layers, x, rotary, None, caches).squeeze(1)
 
     def token_logits(self, hidden: Tensor) -> Tensor:
         """Compute logits of the next token, ``(..., vocab_size)``.
@@ -194,6 +208,19 @@ class DualAR(nn.Module):
             return nn.functional.linear(normed, self.embeddings.weight.to(normed.dtype))
         logits: Tensor = self.output(normed)
         return logits
+
+    def logits_of(self, ids: Tensor, hidden: Tensor) -> Tensor:
+        """Compute the logits of some tokens only. The head must not have an adapter of PEFT.
+
+        Args:
+            ids: ``(choices,)``.
+            hidden: Hidden states of the slow transformer, ``(..., dim)``.
+
+        Returns:
+            ``(..., choices)``.
+        """
+        head = self.embeddings if self.config.tie_word_embeddings else self.output
+        return nn.functional.linear(self.norm(hidden), head.weight[ids])
 
     def codebook_logits(self, hidden: Tensor, codes: Tensor) -> Tensor:
         """Compute logits of the codes of frames, each code given the codes before it.
@@ -220,7 +247,7 @@ class DualAR(nn.Module):
             ``(frames, positions, codebook_size)``; position k gives the logits of codebook k.
         """
         num_cached = caches[0].num_tokens if caches else 0
-        rotary = self.fast_rotary[num_cached : num_cached + x.shape[1]]
+        rotary = _as_complex(self.fast_rotary[num_cached : num_cached + x.shape[1]])
         logits: Tensor = self.fast_output(
             self.fast_norm(self._run(self.fast_layers, x, rotary, None, caches))
         )
@@ -232,7 +259,7 @@ class DualAR(nn.Module):
         x: Tensor,
         rotary: Tensor,
         unpadding: Unpadding | None,
-        caches: Sequence[KVCache] | None,
+        caches: Sequence[LayerCache] | None,
     ) -> Tensor:
         for i, layer in enumerate(layers):
             if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -240,3 +267,7 @@ class DualAR(nn.Module):
             else:
                 x = layer(x, rotary, unpadding, caches[i] if caches else None)
         return x
+
+
+def _as_complex(rotary: Tensor) -> Tensor:
+    return torch.view_as_complex(rotary.float())

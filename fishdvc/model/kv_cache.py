@@ -1,75 +1,50 @@
-"""Cache of the keys and values of one attention layer."""
+"""Caches of the keys and values of attention layers, for generation."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 
-class KVCache:
-    """Keys and values of the tokens so far, with memory for a fixed number of tokens.
+class LayerCache(Protocol):
+    """Keys and values of earlier tokens at one attention layer."""
 
-    The first ``append`` allocates the memory, with the shape, type and device of its tensors.
-    Attention reads only the filled part, so the time of a step depends on the tokens so far.
-
-    Sequences of different lengths in one batch are padded on the left.
-
-    Args:
-        capacity: Largest number of tokens.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.num_tokens = 0
-        self.left_padding: Tensor | None = None
-        """Padding tokens before each sequence, ``(batch,)``; None without padding."""
-        self._memory: Tensor | None = None
-        """Keys and values, ``(2, batch, heads, capacity, head_dim)``."""
-
-    @classmethod
-    def join(cls, caches: Sequence["KVCache"], num_more: int) -> "KVCache":
-        """Join filled caches of one layer into a batch, padded on the left.
-
-        Args:
-            caches: One for each sequence, each with a batch of one and without padding.
-            num_more: Number of tokens that will be appended.
-        """
-        longest = max(cache.num_tokens for cache in caches)
-        joined = cls(longest + num_more)
-        first = caches[0]._filled()
-        _, _, heads, _, head_dim = first.shape
-        memory = first.new_zeros(2, len(caches), heads, joined.capacity, head_dim)
-        for row, cache in enumerate(caches):
-            memory[:, row, :, longest - cache.num_tokens : longest] = cache._filled()[:, 0]
-        joined._memory, joined.num_tokens = memory, longest
-        padding = [longest - cache.num_tokens for cache in caches]
-        if any(padding):
-            joined.left_padding = torch.tensor(padding, device=first.device)
-        return joined
-
-    def keep(self, sequences: Tensor) -> None:
-        """Remove all sequences except those with the given row numbers, ``(kept,)``."""
-        if self._memory is not None:
-            self._memory = self._memory[:, sequences]
-        if self.left_padding is not None:
-            self.left_padding = self.left_padding[sequences]
-
-    def mask(self) -> Tensor | None:
-        """Return where tokens are, ``(batch, 1, 1, num_tokens)``; None without padding."""
-        if self.left_padding is None:
-            return None
-        places = torch.arange(self.num_tokens, device=self.left_padding.device)
-        return (places >= self.left_padding.unsqueeze(1))[:, None, None]
+    mask: Tensor | None
+    """Added to the scores of one new token, ``(batch, 1, 1, places)``; None: attend to all."""
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add tokens and return all keys and values so far.
+        """Add tokens and return the keys and values to attend to.
 
         Args:
             keys: ``(batch, heads, new tokens, head_dim)``.
             values: ``(batch, heads, new tokens, head_dim)``.
 
         Returns:
-            Views of keys and values, ``(batch, heads, num_tokens, head_dim)``.
+            Views of keys and values, ``(batch, heads, places, head_dim)``.
+        """
+        ...
+
+
+class KVCache:
+    """Keys and values of the tokens so far, equally many in each sequence of a batch.
+
+    The first ``append`` allocates the memory, with the shape, type and device of its tensors.
+
+    Args:
+        capacity: Largest number of tokens.
+    """
+
+    mask: Tensor | None = None
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.num_tokens = 0
+        self._memory: Tensor | None = None
+        """Keys and values, ``(2, batch, heads, capacity, head_dim)``."""
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Add tokens and return all keys and values so far.
 
         Raises:
             ValueError: There are more tokens than ``capacity``.
@@ -83,9 +58,95 @@ class KVCache:
         self._memory[0, :, :, self.num_tokens : end] = keys
         self._memory[1, :, :, self.num_tokens : end] = values
         self.num_tokens = end
-        all_keys, all_values = self._filled()
+        all_keys, all_values = self.filled()
         return all_keys, all_values
 
-    def _filled(self) -> Tensor:
+    def filled(self) -> Tensor:
+        """Return keys and values so far, ``(2, batch, heads, num_tokens, head_dim)``."""
         assert self._memory is not None
         return self._memory[:, :, :, : self.num_tokens]
+
+
+class BatchCache:
+    """Keys and values of a batch of sequences of different lengths, in memory that never moves.
+
+    Each sequence has a row. Its next token goes to the place in ``positions``, a tensor, so that a
+    step has the same shapes and addresses at every position and can be captured as a CUDA graph.
+
+    Args:
+        num_layers: Number of attention layers.
+        num_rows: Largest number of sequences.
+        num_heads: Key/value heads.
+        capacity: Largest number of tokens of a sequence.
+        head_dim: Values per head.
+        dtype: Type of keys and values.
+        device: Device of the memory.
+
+    Attributes:
+        positions: Place of the next token of each sequence, int64 ``(num_rows,)``.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        num_rows: int,
+        num_heads: int,
+        capacity: int,
+        head_dim: int,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        # Zeros, because attention multiplies the values of unused places by 0, and 0 * NaN is NaN.
+        self._memory = torch.zeros(
+            (num_layers, 2, num_rows, num_heads, capacity, head_dim), dtype=dtype, device=device
+        )
+        self.positions = torch.zeros(num_rows, dtype=torch.int64, device=device)
+
+    def fill(self, rows: Tensor, caches: Sequence[KVCache], lengths: Tensor) -> None:
+        """Start sequences with the tokens of their prompts.
+
+        Args:
+            rows: Row of each sequence, ``(sequences,)``.
+            caches: One for each layer, with a batch of these sequences, padded on the right.
+            lengths: Number of tokens of each prompt, ``(sequences,)``.
+        """
+        for memory, cache in zip(self._memory, caches, strict=True):
+            memory[:, rows, :, : cache.num_tokens] = cache.filled()
+        self.positions[rows] = lengths
+
+    def copy_rows(self, sources: Tensor, destinations: Tensor) -> None:
+        """Copy sequences to other rows, ``(sequences,)`` each."""
+        self._memory[:, :, destinations] = self._memory[:, :, sources]
+        self.positions[destinations] = self.positions[sources]
+
+    def layers(self, num_rows: int, num_places: int) -> list[LayerCache]:
+        """Return the cache of each layer for one more token of the first ``num_rows`` sequences.
+
+        Args:
+            num_rows: Number of sequences.
+            num_places: Places to attend to, more than every position of these sequences.
+        """
+        positions = self.positions[:num_rows]
+        rows = torch.arange(num_rows, device=positions.device)
+        places = torch.arange(num_places, device=positions.device)
+        hidden = places > positions.unsqueeze(1)
+        mask = self._memory.new_zeros(hidden.shape).masked_fill_(hidden, -torch.inf)[:, None, None]
+        return [
+            _BatchLayerCache(memory[:, :num_rows, :, :num_places], rows, positions, mask)
+            for memory in self._memory
+        ]
+
+
+class _BatchLayerCache:
+    """One layer of a ``BatchCache``, for one more token of each sequence."""
+
+    def __init__(self, memory: Tensor, rows: Tensor, positions: Tensor, mask: Tensor) -> None:
+        self._memory, self._rows, self._positions = memory, rows, positions
+        self.mask: Tensor | None = mask
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        all_keys, all_values = self._memory
+        all_keys[self._rows, :, self._positions] = keys[:, :, 0]
+        all_values[self._rows, :, self._positions] = values[:, :, 0]
+        return all_keys, all_values

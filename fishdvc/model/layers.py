@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fishdvc.model.kv_cache import KVCache
+from fishdvc.model.kv_cache import LayerCache
 
 
 @dataclass(frozen=True)
@@ -64,29 +64,28 @@ def rotary_table(num_positions: int, head_dim: int, base: float) -> Tensor:
     return torch.stack((angles.cos(), angles.sin()), dim=-1).bfloat16().float()
 
 
-def rotate(x: Tensor, table: Tensor) -> Tensor:
+def rotate(x: Tensor, rotary: Tensor) -> Tensor:
     """Apply rotary position embedding (Su et al., RoFormer, arXiv:2104.09864) in float32.
 
-    Rotates the pairs of values ``(2i, 2i + 1)``.
+    Rotates the pairs of values ``(2i, 2i + 1)``, as the product of two complex numbers.
 
     Args:
         x: ``(batch, tokens, heads, head_dim)``.
-        table: Rows of ``rotary_table`` for the tokens, ``(tokens, head_dim / 2, 2)``, or for the
-            tokens of each sequence, ``(batch, tokens, head_dim / 2, 2)``.
+        rotary: Complex numbers of absolute value 1 for the tokens, ``(tokens, head_dim / 2)``, or
+            for the tokens of each sequence, ``(batch, tokens, head_dim / 2)``.
 
     Returns:
         The same shape and type as ``x``.
     """
-    even, odd = x.float().reshape(*x.shape[:-1], x.shape[-1] // 2, 2).unbind(-1)
-    cos, sin = table.float().unsqueeze(-3).unbind(-1)
-    rotated = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
-    return rotated.flatten(-2).type_as(x)
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * rotary.unsqueeze(-2)).flatten(-2).type_as(x)
 
 
 class RMSNorm(nn.Module):
     """Root mean square layer normalization (Zhang and Sennrich, arXiv:1910.07467).
 
-    Normalizes in float32 and rounds to the input's type before it multiplies by the weight.
+    PyTorch computes it in float32, on CUDA in one kernel. The reference implementation also rounds
+    to the input's type before it multiplies by the weight, which matters in bfloat16 only.
     """
 
     def __init__(self, dim: int, eps: float) -> None:
@@ -96,8 +95,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize the last dimension of ``(..., dim)``."""
-        normed = nn.functional.rms_norm(x.float(), (x.shape[-1],), eps=self.eps)
-        return normed.type_as(x) * self.weight
+        return nn.functional.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
 class Attention(nn.Module):
@@ -117,9 +115,10 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Tensor,
+        residual: Tensor,
         rotary: Tensor,
         unpadding: Unpadding | None = None,
-        cache: KVCache | None = None,
+        cache: LayerCache | None = None,
     ) -> Tensor:
         """Let each token attend to itself and all earlier tokens.
 
@@ -127,7 +126,8 @@ class Attention(nn.Module):
 
         Args:
             x: ``(batch, tokens, dim)``, or with ``unpadding`` ``(unpadded tokens, dim)``.
-            rotary: Rows of ``rotary_table`` for the tokens, as in ``rotate``.
+            residual: Added to the result; the shape of ``x``.
+            rotary: Rotation of the tokens, as in ``rotate``.
             unpadding: Positions of the tokens of ``x`` in the batch.
             cache: Keys and values of earlier tokens. If it is not empty, ``x`` must be one token.
 
@@ -140,37 +140,57 @@ class Attention(nn.Module):
         qkv = self.wqkv(x)
         if unpadding is not None:
             qkv = unpadding.restore(qkv)
+        qkv = qkv.unflatten(-1, (-1, self.head_dim))
         num_rotated = self.num_heads + self.num_kv_heads
-        qkv = qkv.view(*qkv.shape[:-1], num_rotated + self.num_kv_heads, self.head_dim)
         rotated = rotate(qkv[:, :, :num_rotated], rotary)
         # To (batch, heads, tokens, head_dim).
         queries = rotated[:, :, : self.num_heads].transpose(1, 2)
         keys = rotated[:, :, self.num_heads :].transpose(1, 2)
         values = qkv[:, :, num_rotated:].transpose(1, 2)
+        mask = None
         if cache is not None:
             keys, values = cache.append(keys, values)
-
-        num_tokens, num_keys = queries.shape[2], keys.shape[2]
-        if num_tokens == 1:
-            # The queries of a group are passed as tokens, so that keys and values are not repeated.
-            # The last token attends to all others, so no causal mask is needed.
-            grouped = queries.reshape(len(x), self.num_kv_heads, -1, self.head_dim)
-            mask = None if cache is None else cache.mask()
-            mixed = nn.functional.scaled_dot_product_attention(grouped, keys, values, mask)
-            mixed = mixed.reshape(queries.shape)
-        elif num_tokens < num_keys:
-            raise ValueError(
-                f"KV cache with {num_keys - num_tokens} tokens: expected 1 new, got {num_tokens}"
-            )
-        else:
-            mixed = nn.functional.scaled_dot_product_attention(
-                queries, keys, values, is_causal=True, enable_gqa=True
-            )
-        mixed = mixed.transpose(1, 2).flatten(2)
+            mask = cache.mask
+        mixed = attend(queries, keys, values, mask).transpose(1, 2).flatten(2)
         if unpadding is not None:
             mixed = unpadding.remove(mixed)
-        output: Tensor = self.wo(mixed)
-        return output
+        return add_linear(residual, self.wo, mixed)
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Compute causal attention with groups of query heads that share a key/value head.
+
+    Args:
+        queries: ``(batch, heads, tokens, head_dim)``.
+        keys: ``(batch, kv_heads, all tokens, head_dim)``, of all tokens so far.
+        values: ``(batch, kv_heads, all tokens, head_dim)``.
+        mask: Added to the scores of one token, ``(batch, 1, 1, all tokens)``.
+
+    Returns:
+        ``(batch, heads, tokens, head_dim)``.
+
+    Raises:
+        ValueError: There are earlier tokens and more than one new one.
+    """
+    num_tokens, num_keys = queries.shape[2], keys.shape[2]
+    if num_tokens == 1:
+        # The queries of a group are passed as tokens, so that keys and values are not repeated. The
+        # last token attends to all others, so no causal mask is needed.
+        grouped = queries.reshape(len(queries), keys.shape[1], -1, queries.shape[-1])
+        mixed = nn.functional.scaled_dot_product_attention(grouped, keys, values, mask)
+        return mixed.reshape(queries.shape)
+    if num_tokens < num_keys:
+        raise ValueError(
+            f"KV cache with {num_keys - num_tokens} tokens: expected 1 new, got {num_tokens}"
+        )
+    if queries.is_cuda and queries.dtype == torch.float32:
+        # In float32, CUDA has no kernel for groups that does without a matrix of tokens x tokens.
+        group_size = queries.shape[1] // keys.shape[1]
+        keys, values = (x.repeat_interleave(group_size, dim=1) for x in (keys, values))
+    grouped_heads = keys.shape[1] < queries.shape[1]
+    return nn.functional.scaled_dot_product_attention(
+        queries, keys, values, is_causal=True, enable_gqa=grouped_heads
+    )
 
 
 class FeedForward(nn.Module):
@@ -182,10 +202,19 @@ class FeedForward(nn.Module):
         self.w3 = nn.Linear(dim, intermediate_size, bias=False)
         self.w2 = nn.Linear(intermediate_size, dim, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform the last dimension of ``(..., dim)``."""
-        output: Tensor = self.w2(nn.functional.silu(self.w1(x)) * self.w3(x))
-        return output
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """Transform the last dimension of ``(..., dim)``, and add ``residual``."""
+        return add_linear(residual, self.w2, nn.functional.silu(self.w1(x)) * self.w3(x))
+
+
+def add_linear(residual: Tensor, linear: nn.Module, x: Tensor) -> Tensor:
+    """Return ``residual + linear(x)``, for inference without an adapter in one kernel."""
+    is_plain = type(linear) is nn.Linear and linear.weight.dtype == x.dtype
+    if is_plain and not torch.is_grad_enabled():
+        flat = torch.addmm(residual.flatten(0, -2), x.flatten(0, -2), linear.weight.T)
+        return flat.view_as(residual)
+    output: Tensor = residual + linear(x)
+    return output
 
 
 class TransformerBlock(nn.Module):
@@ -212,9 +241,9 @@ class TransformerBlock(nn.Module):
         x: Tensor,
         rotary: Tensor,
         unpadding: Unpadding | None = None,
-        cache: KVCache | None = None,
+        cache: LayerCache | None = None,
     ) -> Tensor:
         """Apply the block. Arguments and result are those of ``Attention.forward``."""
-        x = x + self.attention(self.attention_norm(x), rotary, unpadding, cache)
-        output: Tensor = x + self.feed_forward(self.ffn_norm(x))
+        x = self.attention(self.attention_norm(x), x, rotary, unpadding, cache)
+        output: Tensor = self.feed_forward(self.ffn_norm(x), x)
         return output
