@@ -95,6 +95,7 @@ def speak(arguments: argparse.Namespace) -> None:
     )
     spoken = synthesis.speak_outputs(
         synthesizer,
+        checkpoint,
         outputs,
         text,
         seed=arguments.seed,

@@ -13,11 +13,12 @@ from tqdm import tqdm
 from fishdvc.audio.export import write_speech
 from fishdvc.audio.waveform import Waveform
 from fishdvc.codec.checkpoint import load_codec
-from fishdvc.device import choose_device
+from fishdvc.device import choose_device, has_bfloat16
 from fishdvc.errors import ParamsError
 from fishdvc.generation.settings import Sampling
 from fishdvc.generation.synthesizer import Speech, Synthesizer
-from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.lora.switch import read_adapters, use_adapter
+from fishdvc.model.checkpoint import load_dual_ar, load_weights
 from fishdvc.storage.atomic import atomic_file
 from fishdvc.text.tokenizer import load_tokenizer
 
@@ -31,8 +32,7 @@ def load_synthesizer(
 ) -> Synthesizer:
     """Load the model, the codec and the tokenizer."""
     device = choose_device(device_name)
-    has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    dtype = torch.bfloat16 if has_bfloat16 else torch.float32
+    dtype = torch.bfloat16 if has_bfloat16(device) else torch.float32
     model = load_dual_ar(checkpoint, dtype=dtype, device=device)
     if device.type == "cpu" and model.config.dim < MIN_DIM_FOR_THREADS:
         torch.set_num_threads(1)
@@ -42,6 +42,7 @@ def load_synthesizer(
 
 def speak_outputs(
     synthesizer: Synthesizer,
+    checkpoint: Path,
     outputs: Mapping[Path, Path | None],
     text: str,
     *,
@@ -52,21 +53,19 @@ def speak_outputs(
 ) -> Iterator[tuple[Path, Speech]]:
     """Speak a text once for each output file with its adapter, and yield the file and the speech.
 
-    A progress bar is shown on a terminal. Adapters change the synthesizer's model in place.
+    A progress bar is shown on a terminal. Adapters are merged into the synthesizer's model, which
+    was loaded from ``checkpoint``.
     """
-    adapters = [adapter for adapter in outputs.values() if adapter]
-    if adapters:
-        # Imports PEFT, which takes longer than torch.
-        from fishdvc.lora.adapter import load_adapters, use_adapter
-
-        peft_model = load_adapters(synthesizer.model, adapters)
+    folders = [adapter for adapter in outputs.values() if adapter]
+    adapters = dict(zip(folders, read_adapters(synthesizer.model, folders), strict=True))
+    base = load_weights(checkpoint / "model.pth") if adapters else {}
     references = [
         synthesizer.encode_reference(torch.from_numpy(clip.samples), clip.sample_rate_hz, words)
         for clip, words in clips
     ]
-    for output, adapter in outputs.items():
-        if adapter:
-            use_adapter(peft_model, adapter)
+    for output, folder in outputs.items():
+        if folder:
+            use_adapter(synthesizer.model, base, adapters[folder])
         with tqdm(desc=output.name, unit=" frames", disable=None, leave=False) as bar:
             (speech,) = synthesizer.speak(
                 [text],

@@ -14,16 +14,16 @@ from torch import Tensor
 
 from fishdvc.errors import ParamsError
 from fishdvc.generation.batch import Batch
-from fishdvc.generation.graphs import GraphedFunction
+from fishdvc.generation.graphs import GraphedFunction, computes_in_graphs
 from fishdvc.generation.settings import Sampling
 from fishdvc.model.dual_ar import DualAR
 
 MAX_BATCH_SIZE = 64
 _MIN_PLACES = 64
 _STEPS_PER_CHECK = 16
-"""Steps on a GPU between two looks for the end token, each of which waits for the GPU."""
+"""Steps on CUDA between two looks for the end token, each of which waits for the GPU."""
 _PROMPT_TOKENS_PER_PASS = 16_384
-"""Prompts that a GPU reads together have at most this many tokens, padding included."""
+"""Prompts that are read together on CUDA have at most this many tokens, padding included."""
 
 
 class Generator:
@@ -148,9 +148,8 @@ class Generator:
                 if longest * (num_prompts + 1) > _PROMPT_TOKENS_PER_PASS and num_prompts:
                     break
                 num_prompts += 1
-            # On a CPU, each prompt alone is as fast, and its codes are exactly those that it gets
-            # alone.
-            group = new[:1] if batch.device.type == "cpu" else new[:num_prompts]
+            # On a CPU, each prompt alone is as fast, and gets exactly the same codes in each batch.
+            group = new[:num_prompts] if computes_in_graphs(batch.device) else new[:1]
             # Random numbers come from the CPU, so that they are the same for every device.
             generators = [torch.Generator().manual_seed(seed) for _, seed in group]
             uniform = [torch.rand(max_new_frames, num_codebooks, generator=g) for g in generators]
@@ -168,7 +167,7 @@ class Generator:
         """Add frames to all sequences, until one may have ended."""
         assert self._step is not None
         num_rows, num_steps = len(rows), 1
-        if batch.device.type != "cpu":
+        if computes_in_graphs(batch.device):
             # A graph is captured for few numbers of rows.
             num_rows = _round_up(len(rows), 1)
             batch.clear_rows(len(rows))

@@ -5,6 +5,11 @@ from collections.abc import Callable
 import torch
 
 
+def computes_in_graphs(device: torch.device) -> bool:
+    """Return whether functions of few shapes are faster on this device."""
+    return device.type == "cuda"
+
+
 class GraphedFunction:
     """A function whose second and later calls with the same arguments replay a CUDA graph.
 
@@ -20,10 +25,13 @@ class GraphedFunction:
     def __init__(self, function: Callable[[int, int], None], device: torch.device) -> None:
         self._function = function
         self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream: torch.cuda.Stream | None = None
+        if computes_in_graphs(device):
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
-    def __call__(self, *arguments: int) -> None:
+    def __call__(self, first: int, second: int) -> None:
         """Call the function. The first call with some arguments also captures its graph."""
+        arguments = (first, second)
         if self._stream is None:
             self._function(*arguments)
         elif arguments in self._graphs:

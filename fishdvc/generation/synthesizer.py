@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 import torch
 import torchaudio.functional
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from fishdvc.codec.codec import Codec
 from fishdvc.errors import CheckpointError, ParamsError, list_problems
-from fishdvc.generation.generate import generate
+from fishdvc.generation.generate import Generator
 from fishdvc.generation.settings import MAX_PART_S, Sampling
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.text.clean import is_speakable
@@ -30,7 +31,7 @@ class Reference:
 
     Attributes:
         text: Transcript of the clip.
-        codes: ``(num_codebooks, frames)``.
+        codes: ``(num_codebooks, frames)``, on the CPU.
     """
 
     text: str
@@ -44,7 +45,7 @@ class Speech:
     Attributes:
         samples: float32 in -1..1, ``(samples,)``, on the CPU.
         sample_rate_hz: Sample rate of the samples.
-        codes: ``(num_codebooks, frames)``.
+        codes: ``(num_codebooks, frames)``, on the CPU.
         ended: Whether every part ended by itself before the maximum length.
     """
 
@@ -89,6 +90,7 @@ class Synthesizer:
                 "use the model's codec"
             )
         self.model, self.codec, self.tokenizer = model, codec, tokenizer
+        self._generator: Generator | None = None
 
     def encode_reference(self, samples: Tensor, sample_rate_hz: int, text: str) -> Reference:
         """Encode a clip of the voice to speak in.
@@ -105,7 +107,7 @@ class Synthesizer:
         audio = torchaudio.functional.resample(samples, sample_rate_hz, rate_hz)
         num_samples = torch.tensor([len(audio)])
         codes, _ = self.codec.encode(audio.unsqueeze(0).to(self.codec.device), num_samples)
-        return Reference(text, codes[0])
+        return Reference(text, codes[0].cpu())
 
     def speak(
         self,
@@ -117,7 +119,7 @@ class Synthesizer:
         max_part_s: float = MAX_PART_S,
         on_frame: Callable[[], object] | None = None,
     ) -> list[Speech]:
-        """Speak several texts in one batch. Each gives the speech that it gives alone.
+        """Speak several texts together. Each gives the speech that it gives alone.
 
         A text of more than 200 characters is split at sentence ends. The prompt of a part holds
         the references and the speech of earlier parts, or only the newest parts if not all fit.
@@ -128,7 +130,7 @@ class Synthesizer:
             references: Clips of the voice. None: the model's own voice.
             sampling: How to draw. None: as the reference implementation.
             max_part_s: Maximum length of the speech of one part, in seconds.
-            on_frame: Called after each frame of the batch.
+            on_frame: Called after each step, which adds a frame to each text of a batch.
 
         Raises:
             ParamsError: A text has nothing to speak, seeds are missing, or a prompt does not fit
@@ -138,28 +140,36 @@ class Synthesizer:
         config = self.codec.config
         max_new_frames = int(max_part_s * config.sample_rate_hz / config.frame_length_samples) or 1
         tasks = _tasks(texts, seeds)
+        generator = self._generator_for(sampling or Sampling())
         for index in range(max(len(task.parts) for task in tasks)):
             current = [task for task in tasks if index < len(task.parts)]
-            codes = generate(
-                self.model,
+            codes = generator.generate(
                 [self._prompt(task, index, references, max_new_frames) for task in current],
                 seeds=[(task.seed + index * NEXT_PART_SEED) % 2**63 for task in current],
                 max_new_frames=max_new_frames,
-                sampling=sampling or Sampling(),
-                end_id=self.tokenizer.im_end_id,
-                num_codes=config.codebook_size,
                 on_frame=on_frame,
             )
             for task, part_codes in zip(current, codes, strict=True):
                 task.spoken.append((task.parts[index], part_codes))
                 task.ended &= part_codes.shape[1] < max_new_frames
-        return [self._decode(task) for task in tasks]
+        return self._decode(tasks)
+
+    def _generator_for(self, sampling: Sampling) -> Generator:
+        """Return the generator of the last call if it draws in the same way."""
+        if self._generator is None or self._generator.sampling != sampling:
+            self._generator = Generator(
+                self.model,
+                sampling=sampling,
+                end_id=self.tokenizer.im_end_id,
+                num_codes=self.codec.config.codebook_size,
+            )
+        return self._generator
 
     def _prompt(
         self, task: _Task, index: int, references: Sequence[Reference], max_new_frames: int
     ) -> Tensor:
-        given = [(reference.text, reference.codes.cpu().numpy()) for reference in references]
-        earlier = [(text, codes.cpu().numpy()) for text, codes in task.spoken if codes.shape[1]]
+        given = [(reference.text, reference.codes.numpy()) for reference in references]
+        earlier = [(text, codes.numpy()) for text, codes in task.spoken if codes.shape[1]]
         while True:
             prompt = generation_prompt(
                 self.tokenizer,
@@ -169,14 +179,21 @@ class Synthesizer:
             )
             fits = prompt.shape[1] + max_new_frames <= self.model.config.max_seq_len
             if fits or not earlier:
-                return torch.from_numpy(prompt).to(self.codec.device)
+                return torch.from_numpy(prompt)
             del earlier[0]
 
-    def _decode(self, task: _Task) -> Speech:
-        codes = torch.cat([part_codes for _, part_codes in task.spoken], dim=1)
-        num_frames = torch.tensor([codes.shape[1]], device=codes.device)
-        samples, _ = self.codec.decode(codes.unsqueeze(0), num_frames)
-        return Speech(samples[0].cpu(), self.codec.config.sample_rate_hz, codes, task.ended)
+    def _decode(self, tasks: Sequence[_Task]) -> list[Speech]:
+        codes = [torch.cat([of_part for _, of_part in task.spoken], dim=1) for task in tasks]
+        num_frames = torch.tensor([of_task.shape[1] for of_task in codes])
+        padded = pad_sequence([of_task.T for of_task in codes], batch_first=True).transpose(1, 2)
+        samples, num_samples = self.codec.decode(padded.to(self.codec.device), num_frames)
+        rate_hz = self.codec.config.sample_rate_hz
+        return [
+            Speech(of_task[:length].cpu(), rate_hz, task_codes, task.ended)
+            for of_task, length, task_codes, task in zip(
+                samples, num_samples.tolist(), codes, tasks, strict=True
+            )
+        ]
 
 
 def _tasks(texts: Sequence[str], seeds: Sequence[int]) -> list[_Task]:

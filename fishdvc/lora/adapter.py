@@ -1,6 +1,6 @@
-"""Run a model with adapters by PEFT: add, save, load and switch them."""
+"""Train a model with an adapter by PEFT: add, save and load it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,8 @@ from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_s
 from safetensors.torch import load_file
 
 from fishdvc.errors import CheckpointError, ParamsError, list_problems
-from fishdvc.lora.files import WEIGHTS_NAME, read_adapter, write_adapter
-from fishdvc.lora.merge import mismatches
+from fishdvc.lora.files import WEIGHTS_NAME, write_adapter
+from fishdvc.lora.switch import read_adapters
 from fishdvc.model.dual_ar import DualAR
 
 ALL_TARGETS = (
@@ -115,71 +115,21 @@ def load_adapter(model: DualAR, folder: str | Path, *, trainable: bool = False) 
     Raises:
         CheckpointError: A file is missing or damaged, or the adapter was trained on another base.
     """
-    return _load(model, {"default": Path(folder)}, trainable=trainable)
-
-
-def load_adapters(model: DualAR, folders: Sequence[Path]) -> PeftModel:
-    """Load several adapters on one model, for inference. The first one is active.
-
-    Args:
-        model: The base. Changed in place.
-        folders: At least one adapter folder.
-
-    Returns:
-        The wrapped model. It has the methods of the base.
-
-    Raises:
-        CheckpointError: As in ``load_adapter``, with the problems of all folders.
-    """
-    return _load(model, {_adapter_name(folder): folder for folder in folders}, trainable=False)
-
-
-def use_adapter(model: PeftModel, folder: Path) -> None:
-    """Activate one of the adapters of a model from ``load_adapters``."""
-    model.set_adapter(_adapter_name(folder), inference_mode=True)
-
-
-def _adapter_name(folder: Path) -> str:
-    """Encode a path, because PEFT's names of adapters cannot contain dots."""
-    return f"adapter_{str(folder).encode().hex()}"
-
-
-def _load(model: DualAR, folders: Mapping[str, Path], *, trainable: bool) -> PeftModel:
-    problems = [problem for folder in folders.values() for problem in _misfits(model, folder)]
+    folder = Path(folder)
+    read_adapters(model, [folder])  # Raises a CheckpointError if the adapter does not fit.
+    try:
+        config = LoraConfig.from_pretrained(str(folder))
+        config.inference_mode = not trainable
+        peft_model: PeftModel = get_peft_model(model, config)
+        result: Any = set_peft_model_state_dict(peft_model, load_file(folder / WEIGHTS_NAME))
+    # A damaged config raises TypeError, ValueError, AttributeError, re.error or others.
+    except Exception as error:
+        raise CheckpointError(f"{folder}: PEFT cannot load this adapter: {error}") from error
+    problems = [f"{key}: unexpected" for key in result.unexpected_keys]
+    problems += [f"{key}: missing" for key in result.missing_keys if ".default" in key]
     if problems:
-        raise CheckpointError("\n".join(problems))
-    peft_model: PeftModel | None = None
-    for name, folder in folders.items():
-        try:
-            config = LoraConfig.from_pretrained(str(folder))
-            config.inference_mode = not trainable
-            if peft_model is None:
-                peft_model = get_peft_model(model, config, adapter_name=name)
-            else:
-                peft_model.add_adapter(name, config)
-            tensors = load_file(folder / WEIGHTS_NAME)
-            result: Any = set_peft_model_state_dict(peft_model, tensors, adapter_name=name)
-        # A damaged config raises TypeError, ValueError, AttributeError, re.error or others.
-        except Exception as error:
-            raise CheckpointError(f"{folder}: PEFT cannot load this adapter: {error}") from error
-        problems = [f"{key}: unexpected" for key in result.unexpected_keys]
-        problems += [f"{key}: missing" for key in result.missing_keys if f".{name}" in key]
-        if problems:
-            summary = f"{folder}: expected the tensors of its adapter_config.json"
-            raise CheckpointError(list_problems(summary, problems))
-    if peft_model is None:
-        raise ValueError("folders: expected at least one adapter, got none")
+        summary = f"{folder}: expected the tensors of its adapter_config.json"
+        raise CheckpointError(list_problems(summary, problems))
     if not trainable:
         peft_model.eval().requires_grad_(False)
     return peft_model
-
-
-def _misfits(model: DualAR, folder: Path) -> list[str]:
-    try:
-        differences = mismatches(model.state_dict(), read_adapter(folder))
-    except CheckpointError as error:
-        return [str(error)]
-    if not differences:
-        return []
-    more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
-    return [f"{folder}: trained on another base: {differences[0]}{more}"]

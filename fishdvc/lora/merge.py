@@ -25,6 +25,12 @@ class ModuleAdapter:
     magnitude: Tensor | None = None
     """Norms of DoRA, ``(out,)``; for an embedding ``(dim,)``. None without DoRA."""
 
+    def to(self, device: torch.device) -> "ModuleAdapter":
+        """Return a copy on a device."""
+        magnitude = None if self.magnitude is None else self.magnitude.to(device)
+        lora_a, lora_b = self.lora_a.to(device), self.lora_b.to(device)
+        return ModuleAdapter(lora_a, lora_b, self.is_embedding, magnitude)
+
 
 @dataclass(frozen=True)
 class Adapter:
@@ -61,7 +67,7 @@ def merge_adapter(state_dict: Mapping[str, Tensor], adapter: Adapter) -> dict[st
     with torch.no_grad():
         for name, module in adapter.modules.items():
             key = f"{name}.weight"
-            merged[key] = _merge_weight(merged[key], module, adapter.scale)
+            merged[key] = merge_weight(merged[key], module, adapter.scale)
     return merged
 
 
@@ -96,8 +102,17 @@ def mismatches(state_dict: Mapping[str, Tensor], adapter: Adapter) -> list[str]:
     return problems
 
 
-def _merge_weight(weight: Tensor, module: ModuleAdapter, scale: float) -> Tensor:
-    """Merge one weight, a slice of rows at a time."""
+def merge_weight(weight: Tensor, module: ModuleAdapter, scale: float) -> Tensor:
+    """Merge the adapter of one module into its weight, a slice of rows at a time.
+
+    Args:
+        weight: Weight of the base, on the adapter's device. Not changed.
+        module: Tensors of the adapter.
+        scale: Factor of the product of B and A.
+
+    Returns:
+        The merged weight, of the type of ``weight``; ``weight`` itself if nothing changes.
+    """
     lora_a, lora_b = module.lora_a.float(), module.lora_b.float()
     if module.magnitude is None and not (lora_a.any() and lora_b.any()):
         return weight

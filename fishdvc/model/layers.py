@@ -77,7 +77,7 @@ def rotate(x: Tensor, rotary: Tensor) -> Tensor:
     Returns:
         The same shape and type as ``x``.
     """
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    pairs = torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2))
     return torch.view_as_real(pairs * rotary.unsqueeze(-2)).flatten(-2).type_as(x)
 
 
@@ -209,10 +209,12 @@ class FeedForward(nn.Module):
 
 def add_linear(residual: Tensor, linear: nn.Module, x: Tensor) -> Tensor:
     """Return ``residual + linear(x)``, for inference without an adapter in one kernel."""
-    is_plain = type(linear) is nn.Linear and linear.weight.dtype == x.dtype
-    if is_plain and not torch.is_grad_enabled():
-        flat = torch.addmm(residual.flatten(0, -2), x.flatten(0, -2), linear.weight.T)
-        return flat.view_as(residual)
+    # A layer of PEFT has another type. float32_by_module converts weights in the layer's call.
+    if type(linear) is nn.Linear and not torch.is_grad_enabled():
+        weight = linear.weight
+        if weight.dtype == x.dtype:
+            flat = torch.addmm(residual.flatten(0, -2), x.flatten(0, -2), weight.T)
+            return flat.view_as(residual)
     output: Tensor = residual + linear(x)
     return output
 

@@ -17,6 +17,7 @@ from fishdvc.audio.loudness import integrated_loudness_lufs
 from fishdvc.cli import synthesis
 from fishdvc.cli.speak import DEFAULT_BASE, DEFAULT_MERGED
 from fishdvc.generation import synthesizer as synthesizer_module
+from fishdvc.generation.generate import Generator
 from fishdvc.lora.files import read_adapter
 from fishdvc.lora.merge import merge_adapter
 from fishdvc.model.checkpoint import load_weights
@@ -78,12 +79,12 @@ def test_line_ends_of_a_text_file_count_as_spaces(run: Run) -> None:
 
 
 def test_sampling_options_reach_the_model(run: Run, spy: Callable[..., list[Any]]) -> None:
-    calls = spy(synthesizer_module, "generate")
+    made, calls = spy(synthesizer_module, "Generator"), spy(Generator, "generate")
     options = ("--temperature", "0.5", "--top-p", "0.9", "--repetition-penalty", "1.5")
     assert run("Hello.", *BASE, *options, "--seed", "7", "-o", "a.wav")[0] == 0
-    ((_, given),) = calls
+    ((_, given),) = made
     assert vars(given["sampling"]) == {"temperature": 0.5, "top_p": 0.9, "repetition_penalty": 1.5}
-    assert given["seeds"] == [7]
+    assert [options["seeds"] for _, options in calls] == [[7]]
 
 
 def test_references_have_the_loudness_of_training_and_their_texts(
@@ -170,7 +171,7 @@ def test_ctrl_c_ends_silently_with_130(run: Run, monkeypatch: pytest.MonkeyPatch
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(synthesizer_module, "generate", interrupt)
+    monkeypatch.setattr(Generator, "generate", interrupt)
     assert run("Hello.", *BASE, "-o", "a.wav") == (130, "", "")
     assert not Path("a.wav").exists()
 
@@ -181,7 +182,7 @@ def test_a_model_that_gives_no_speech_is_an_error(
     def nothing(*_: Any, **__: Any) -> list[torch.Tensor]:
         return [torch.empty(8, 0, dtype=torch.int64)]
 
-    monkeypatch.setattr(synthesizer_module, "generate", nothing)
+    monkeypatch.setattr(Generator, "generate", nothing)
     assert run("Hello.", *BASE, "-o", "a.wav") == (
         1,
         "",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fishdvc.errors import ParamsError
-from fishdvc.generation.generate import generate
+from fishdvc.generation.generate import Generator
 from fishdvc.generation.settings import Sampling
 from fishdvc.model.dual_ar import DualAR
 
@@ -19,8 +19,10 @@ RANDOM = Sampling(temperature=1.0, top_p=1.0, repetition_penalty=1.2)
 
 def continued(model: DualAR, prompt: Tensor, sampling: Sampling = GREEDY, **options: Any) -> Tensor:
     """Continue one prompt."""
-    defaults: dict[str, Any] = {"seeds": [0], "end_id": None}
-    (codes,) = generate(model, [prompt], sampling=sampling, **(defaults | options))
+    made = {"end_id": None, "num_codes": None} | options
+    max_new_frames = made.pop("max_new_frames")
+    generator = Generator(model, sampling=sampling, **made)
+    (codes,) = generator.generate([prompt], seeds=[0], max_new_frames=max_new_frames)
     return codes
 
 
@@ -39,13 +41,13 @@ def favour(model: DualAR, monkeypatch: pytest.MonkeyPatch, id_: int, from_call: 
     """Make one id by far the most likely token, from some frame on."""
     calls = iter(range(1000))
 
-    def token_logits(hidden: Tensor) -> Tensor:
-        logits = type(model).token_logits(model, hidden).clone()
+    def logits_of(ids: Tensor, hidden: Tensor) -> Tensor:
+        logits = DualAR.logits_of(model, ids, hidden)
         if next(calls) >= from_call:
-            logits[:, id_] = 100.0
+            logits[:, ids == id_] = 100.0
         return logits
 
-    monkeypatch.setattr(model, "token_logits", token_logits)
+    monkeypatch.setattr(model, "logits_of", logits_of)
 
 
 @pytest.mark.parametrize("num_frames", [0, 3])

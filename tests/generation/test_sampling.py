@@ -2,23 +2,14 @@
 
 import torch
 
-from fishdvc.generation.sampling import penalize, penalty_window, sample
+from fishdvc.generation.sampling import penalize, sample
 
 
-def test_the_window_has_16_frames_including_zeros() -> None:
-    history = torch.arange(1, 41).reshape(1, 1, 40)
-    expected = {0: 1, 5: 1, 15: 1, 16: 1, 17: 2, 18: 3, 40: 25}
-    for num_frames, first in expected.items():
-        window = penalty_window(history, num_frames)
-        assert window.flatten().tolist() == list(range(first, first + 16)), num_frames
-
-
-def test_the_penalty_divides_positive_and_multiplies_negative_logits_once() -> None:
+def test_the_penalty_divides_positive_and_multiplies_negative_logits() -> None:
     logits = torch.tensor([[3.0, -3.0, 1.0, 0.0, 5.0]])
-    ids = torch.tensor([10, 11, 12, 13, 14])
-    window = torch.tensor([[10, 10, 11, 11, 13, 0, 99]])
+    penalties = torch.tensor([[2.0, 2.0, 1.0, 2.0, 1.0]])
     expected = torch.tensor([[1.5, -6.0, 1.0, 0.0, 5.0]])
-    torch.testing.assert_close(penalize(logits, ids, window, 2.0), expected)
+    torch.testing.assert_close(penalize(logits, penalties), expected)
 
 
 def frequencies(logits: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:

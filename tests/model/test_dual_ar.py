@@ -11,7 +11,7 @@ from torch import Tensor
 from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.model.config import DualARConfig
 from fishdvc.model.dual_ar import DualAR, next_frames
-from fishdvc.model.kv_cache import KVCache
+from fishdvc.model.kv_cache import BatchCache, KVCache
 
 FULL_SIZE = DualARConfig(
     vocab_size=102048,
@@ -86,6 +86,33 @@ def test_hidden_states_with_a_cache_equal_those_without(
     parts += [model.hidden_states(inputs[..., t : t + 1], caches=caches) for t in range(40, 50)]
     whole = model.hidden_states(inputs)
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_at_different_positions_gives_the_hidden_states_of_each_sequence(
+    model: DualAR, golden: dict[str, Tensor]
+) -> None:
+    inputs, lengths = golden["inputs"][:2, :, :50], torch.tensor([40, 7])
+    cache = BatchCache(
+        len(model.layers), 4, 2, 64, 8, dtype=torch.float32, device=torch.device("cpu")
+    )
+    prompts = [KVCache(40) for _ in model.layers]
+    model.hidden_states(inputs[..., :40], caches=prompts)
+    cache.fill(torch.tensor([2, 3]), prompts, lengths)
+    cache.copy_rows(torch.tensor([2, 3]), torch.tensor([0, 1]))
+    whole = [model.hidden_states(inputs[i : i + 1]) for i in range(2)]
+    for step in range(10):
+        places = lengths + step
+        tokens = torch.stack([inputs[i, :, place] for i, place in enumerate(places)])
+        hidden = model.next_hidden_states(tokens, cache, 50 if step % 2 else 64)
+        expected = torch.stack([whole[i][0, place] for i, place in enumerate(places)])
+        torch.testing.assert_close(hidden, expected, rtol=1e-5, atol=1e-5)
+        cache.positions += 1
+
+
+def test_logits_of_some_tokens_are_those_of_the_whole_head(model: DualAR) -> None:
+    torch.manual_seed(0)
+    hidden, ids = torch.randn(3, 32), torch.tensor([1036, 5, 1028])
+    torch.testing.assert_close(model.logits_of(ids, hidden), model.token_logits(hidden)[:, ids])
 
 
 def test_fast_logits_with_a_cache_equal_those_without(model: DualAR) -> None:

@@ -4,13 +4,22 @@ import pytest
 import torch
 
 from fishdvc.model.kv_cache import KVCache
-from fishdvc.model.layers import Attention, RMSNorm, Unpadding, rotary_table, rotate
+from fishdvc.model.layers import (
+    Attention,
+    RMSNorm,
+    Unpadding,
+    add_linear,
+    attend,
+    rotary_table,
+    rotate,
+)
+from fishdvc.model.precision import float32_by_module
 
 
 def test_neighbouring_pairs_are_rotated() -> None:
-    table = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])  # a quarter turn, then none
+    rotary = torch.tensor([[1j, 1]])  # a quarter turn, then none
     x = torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 1, 4)
-    assert rotate(x, table).flatten().tolist() == [-2.0, 1.0, 3.0, 4.0]
+    assert rotate(x, rotary).flatten().tolist() == [-2.0, 1.0, 3.0, 4.0]
 
 
 def test_the_rotary_table_is_rounded_to_bfloat16() -> None:
@@ -23,14 +32,41 @@ def test_the_rotary_table_is_rounded_to_bfloat16() -> None:
     assert not torch.equal(table, exact)
 
 
-def test_the_norm_rounds_before_it_multiplies_by_the_weight() -> None:
+def test_the_norm_computes_in_float32_and_rounds_once() -> None:
     torch.manual_seed(0)
     norm = RMSNorm(1000, eps=0.0).bfloat16()
     norm.weight.data.normal_()
     x = torch.randn(1000, dtype=torch.bfloat16)
-    exact = x.float() / x.float().square().mean().sqrt()
-    assert torch.equal(norm(x), exact.bfloat16() * norm.weight)
-    assert not torch.equal(norm(x), (exact * norm.weight.float()).bfloat16())
+    exact = x.float() / x.float().square().mean().sqrt() * norm.weight.float()
+    assert torch.equal(norm(x), exact.bfloat16())
+
+
+def test_attention_of_groups_equals_attention_with_repeated_heads() -> None:
+    torch.manual_seed(0)
+    queries, keys, values = (
+        torch.randn(2, 6, 5, 4),
+        torch.randn(2, 3, 5, 4),
+        torch.randn(2, 3, 5, 4),
+    )
+    repeated = [x.repeat_interleave(2, dim=1) for x in (keys, values)]
+    scores = queries @ repeated[0].transpose(2, 3) / 2
+    scores = scores.masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
+    expected = scores.softmax(-1) @ repeated[1]
+    torch.testing.assert_close(attend(queries, keys, values), expected)
+    torch.testing.assert_close(attend(queries[:, :, 4:], keys, values), expected[:, :, 4:])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_add_linear_equals_the_layer_and_a_sum(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(6, 4, bias=False).to(dtype)
+    x, residual = torch.randn(2, 3, 6).to(dtype), torch.randn(2, 3, 4).to(dtype)
+    with torch.no_grad():
+        torch.testing.assert_close(add_linear(residual, linear, x), residual + linear(x))
+        # float32_by_module converts the weight in a hook of the layer.
+        with float32_by_module(linear):
+            exact = residual.float() + linear(x.float())
+            assert torch.equal(add_linear(residual.float(), linear, x.float()), exact)
 
 
 def test_unpadding_removes_padding_and_restores_zeros() -> None:
@@ -55,6 +91,8 @@ def test_a_cache_returns_all_tokens_up_to_its_capacity() -> None:
 def test_a_filled_cache_takes_one_token_at_a_time() -> None:
     attention, cache = Attention(8, 2, 1, qkv_bias=False), KVCache(9)
     table = rotary_table(9, 4, 1e4)
-    attention(torch.ones(1, 3, 8), table[:3], cache=cache)
+    rotary = torch.view_as_complex(table)
+    x = torch.ones(1, 3, 8)
+    attention(x, x, rotary[:3], cache=cache)
     with pytest.raises(ValueError, match="KV cache with 3 tokens: expected 1 new, got 2"):
-        attention(torch.ones(1, 2, 8), table[3:5], cache=cache)
+        attention(x[:, :2], x[:, :2], rotary[3:5], cache=cache)

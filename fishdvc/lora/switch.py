@@ -1,0 +1,60 @@
+"""Switch a model between adapters of its base, for inference."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fishdvc.errors import CheckpointError
+from fishdvc.lora.files import read_adapter
+from fishdvc.lora.merge import Adapter, merge_weight, mismatches
+from fishdvc.model.dual_ar import DualAR
+
+
+def read_adapters(model: DualAR, folders: Sequence[Path]) -> list[Adapter]:
+    """Read adapters and check that they were trained on this base.
+
+    Args:
+        model: The base.
+        folders: Folders in PEFT's format.
+
+    Raises:
+        CheckpointError: Files are missing or damaged, or adapters were trained on another base. The
+            message has a line for each folder.
+    """
+    adapters, problems = [], []
+    weights = model.state_dict()
+    for folder in folders:
+        try:
+            adapter = read_adapter(folder)
+        except CheckpointError as error:
+            problems.append(str(error))
+            continue
+        if differences := mismatches(weights, adapter):
+            more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+            problems.append(f"{folder}: trained on another base: {differences[0]}{more}")
+        adapters.append(adapter)
+    if problems:
+        raise CheckpointError("\n".join(problems))
+    return adapters
+
+
+@torch.no_grad()
+def use_adapter(model: DualAR, base: Mapping[str, Tensor], adapter: Adapter) -> None:
+    """Overwrite the weights of a model with those of its base and an adapter, merged.
+
+    The model then speaks like the merged model, as fast as without an adapter. The weights stay at
+    their addresses, so CUDA graphs of the model stay valid.
+
+    Args:
+        model: A model with the shapes of the base. Changed in place.
+        base: Weights of the base by key, of any type, on any device.
+        adapter: From ``read_adapters``.
+    """
+    for key, parameter in model.state_dict().items():
+        weight = base[key].to(parameter)
+        module = adapter.modules.get(key.removesuffix(".weight"))
+        if module is not None:
+            weight = merge_weight(weight, module.to(weight.device), adapter.scale)
+        parameter.copy_(weight)
