@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from fishdvc.model.config import DualARConfig
 from fishdvc.model.kv_cache import BatchCache, KVCache, LayerCache
-from fishdvc.model.layers import RMSNorm, TransformerBlock, Unpadding, rotary_table
+from fishdvc.model.layers import Linear, RMSNorm, TransformerBlock, Unpadding, rotary_table
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class DualAR(nn.Module):
         )
         self.norm = RMSNorm(c.dim, c.norm_eps)
         if not c.tie_word_embeddings:
-            self.output = nn.Linear(c.dim, c.vocab_size, bias=False)
+            self.output = Linear(c.dim, c.vocab_size, bias=False)
 
         self.fast_embeddings = nn.Embedding(c.codebook_size, c.fast_dim)
         self.fast_layers = nn.ModuleList(
@@ -105,7 +105,7 @@ class DualAR(nn.Module):
             for _ in range(c.n_fast_layer)
         )
         self.fast_norm = RMSNorm(c.fast_dim, c.norm_eps)
-        self.fast_output = nn.Linear(c.fast_dim, c.codebook_size, bias=False)
+        self.fast_output = Linear(c.fast_dim, c.codebook_size, bias=False)
 
         slow_rotary = rotary_table(c.max_seq_len, c.dim // c.n_head, c.rope_base)
         fast_rotary = rotary_table(c.num_codebooks, c.fast_dim // c.fast_n_head, c.rope_base)

@@ -81,6 +81,42 @@ def rotate(x: Tensor, rotary: Tensor) -> Tensor:
     return torch.view_as_real(pairs * rotary.unsqueeze(-2)).flatten(-2).type_as(x)
 
 
+class Linear(nn.Linear):
+    """A linear layer that is also fast for 9 to 128 tokens on a CPU, for inference.
+
+    MKL multiplies a large matrix by 16 columns twice as fast as 16 rows by the transposed matrix,
+    if the number of columns is a multiple of 8.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform the last dimension of ``(..., in_features)``."""
+        if not _are_columns_faster(x):
+            return super().forward(x)
+        rows = x.flatten(0, -2)
+        columns = nn.functional.pad(rows, (0, 0, 0, -len(rows) % 8)).T
+        product = (self.weight @ columns)[:, : len(rows)].T.contiguous()
+        if self.bias is not None:
+            product += self.bias
+        return product.view(*x.shape[:-1], -1)
+
+
+def _are_columns_faster(x: Tensor) -> bool:
+    few = 8 < x.numel() // x.shape[-1] <= 128
+    return few and x.device.type == "cpu" and not torch.is_grad_enabled()
+
+
+def add_linear(residual: Tensor, linear: nn.Module, x: Tensor) -> Tensor:
+    """Return ``residual + linear(x)``, for inference without an adapter in one kernel."""
+    # A layer of PEFT has another type. float32_by_module converts weights in the layer's call.
+    if type(linear) is Linear and not torch.is_grad_enabled():
+        weight = linear.weight
+        if weight.dtype == x.dtype and not _are_columns_faster(x):
+            flat = torch.addmm(residual.flatten(0, -2), x.flatten(0, -2), weight.T)
+            return flat.view_as(residual)
+    output: Tensor = residual + linear(x)
+    return output
+
+
 class RMSNorm(nn.Module):
     """Root mean square layer normalization (Zhang and Sennrich, arXiv:1910.07467).
 
@@ -109,8 +145,8 @@ class Attention(nn.Module):
         self.num_heads = num_heads
         self.num_kv_heads = num_kv_heads
         self.head_dim = dim // num_heads
-        self.wqkv = nn.Linear(dim, (num_heads + 2 * num_kv_heads) * self.head_dim, bias=qkv_bias)
-        self.wo = nn.Linear(dim, dim, bias=False)
+        self.wqkv = Linear(dim, (num_heads + 2 * num_kv_heads) * self.head_dim, bias=qkv_bias)
+        self.wo = Linear(dim, dim, bias=False)
 
     def forward(
         self,
@@ -198,25 +234,13 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, intermediate_size: int) -> None:
         super().__init__()
-        self.w1 = nn.Linear(dim, intermediate_size, bias=False)
-        self.w3 = nn.Linear(dim, intermediate_size, bias=False)
-        self.w2 = nn.Linear(intermediate_size, dim, bias=False)
+        self.w1 = Linear(dim, intermediate_size, bias=False)
+        self.w3 = Linear(dim, intermediate_size, bias=False)
+        self.w2 = Linear(intermediate_size, dim, bias=False)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """Transform the last dimension of ``(..., dim)``, and add ``residual``."""
         return add_linear(residual, self.w2, nn.functional.silu(self.w1(x)) * self.w3(x))
-
-
-def add_linear(residual: Tensor, linear: nn.Module, x: Tensor) -> Tensor:
-    """Return ``residual + linear(x)``, for inference without an adapter in one kernel."""
-    # A layer of PEFT has another type. float32_by_module converts weights in the layer's call.
-    if type(linear) is nn.Linear and not torch.is_grad_enabled():
-        weight = linear.weight
-        if weight.dtype == x.dtype:
-            flat = torch.addmm(residual.flatten(0, -2), x.flatten(0, -2), weight.T)
-            return flat.view_as(residual)
-    output: Tensor = residual + linear(x)
-    return output
 
 
 class TransformerBlock(nn.Module):

@@ -6,6 +6,7 @@ import torch
 from fishdvc.model.kv_cache import KVCache
 from fishdvc.model.layers import (
     Attention,
+    Linear,
     RMSNorm,
     Unpadding,
     add_linear,
@@ -56,10 +57,22 @@ def test_attention_of_groups_equals_attention_with_repeated_heads() -> None:
     torch.testing.assert_close(attend(queries[:, :, 4:], keys, values), expected[:, :, 4:])
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("num_rows", [1, 9, 16, 129])
+def test_a_linear_layer_is_one_for_every_number_of_tokens(num_rows: int, bias: bool) -> None:
+    torch.manual_seed(0)
+    linear, x = Linear(6, 4, bias=bias), torch.randn(num_rows, 1, 6)
+    expected = torch.nn.functional.linear(x, linear.weight, linear.bias)
+    assert linear(x).grad_fn is not None
+    with torch.no_grad():
+        torch.testing.assert_close(linear(x), expected)
+        assert linear(x).is_contiguous()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_add_linear_equals_the_layer_and_a_sum(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    linear = torch.nn.Linear(6, 4, bias=False).to(dtype)
+    linear = Linear(6, 4, bias=False).to(dtype)
     x, residual = torch.randn(2, 3, 6).to(dtype), torch.randn(2, 3, 4).to(dtype)
     with torch.no_grad():
         torch.testing.assert_close(add_linear(residual, linear, x), residual + linear(x))
