@@ -28,6 +28,8 @@ class GraphedFunction:
         self._stream: torch.cuda.Stream | None = None
         if computes_in_graphs(device):
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            # Graphs may share memory, because none leaves its results there.
+            self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, first: int, second: int) -> None:
         """Call the function. The first call with some arguments also captures its graph."""
@@ -44,6 +46,6 @@ class GraphedFunction:
             torch.cuda.current_stream().wait_stream(self._stream)
             # A capture records the kernels without running them.
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=self._stream):
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 self._function(*arguments)
             self._graphs[arguments] = graph

@@ -113,7 +113,7 @@ def test_the_first_call_runs_and_captures_and_later_calls_replay(
     mode, calls = "run", []
 
     @contextmanager
-    def capture(graph: Any, stream: Any) -> Any:  # noqa: ARG001
+    def capture(graph: Any, pool: Any, stream: Any) -> Any:  # noqa: ARG001
         nonlocal mode
         mode = "capture"
         yield
@@ -140,6 +140,7 @@ def test_the_first_call_runs_and_captures_and_later_calls_replay(
         ("Stream", Stream),
         ("stream", stream),
         ("current_stream", Stream),
+        ("graph_pool_handle", object),
     ):
         monkeypatch.setattr(torch.cuda, name, fake)
     function: Callable[[int, int], None] = lambda *key: calls.append((mode, key))  # noqa: E731
