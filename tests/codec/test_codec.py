@@ -84,7 +84,7 @@ def test_a_partial_frame_is_dropped(tiny_config: CodecConfig, extra: int, frames
 
 
 def test_all_clips_that_cannot_be_encoded_are_listed(codec: Codec) -> None:
-    assert codec.min_num_samples == 2048
+    assert codec.config.min_num_samples == 2048
     audio = torch.zeros(4, 4096)
     audio[2, 100] = float("inf")
     with pytest.raises(AudioError) as caught:
