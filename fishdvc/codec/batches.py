@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from fishdvc.codec.layers import on_cpu
+from fishdvc.codec import layers
 
 LENGTH_STEP = 16
 """Padded lengths are multiples of this number of frames, 0.74 s in the published codec."""
@@ -39,16 +39,19 @@ def plan_batches(
     Returns:
         Batches, the longest clips first, so that threads finish at about the same time.
     """
+    clips = [clip for clip, frames in enumerate(num_frames) if frames > 0]
+    clips.sort(key=lambda clip: num_frames[clip], reverse=True)
+    if layers.on_cpu(device):
+        return [Batch([clip], num_frames[clip]) for clip in clips]
     by_length = defaultdict[int, list[int]](list)
-    for clip in sorted(range(len(num_frames)), key=lambda clip: -num_frames[clip]):
-        if num_frames[clip] > 0:
-            alone = on_cpu(device)
-            by_length[num_frames[clip] if alone else padded_length(num_frames[clip])].append(clip)
-    batches = []
-    for length, clips in by_length.items():
-        size = 1 if on_cpu(device) else max(1, max_frames // length)
-        batches += [Batch(clips[i : i + size], length) for i in range(0, len(clips), size)]
-    return batches
+    for clip in clips:
+        by_length[padded_length(num_frames[clip])].append(clip)
+    return [
+        Batch(same[start : start + size], length)
+        for length, same in by_length.items()
+        for size in [max(1, max_frames // length)]
+        for start in range(0, len(same), size)
+    ]
 
 
 def padded_length(num_frames: int) -> int:

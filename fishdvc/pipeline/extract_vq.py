@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from fishdvc import device as device_module
 from fishdvc.audio import waveform
 from fishdvc.audio.waveform import read_waveform
-from fishdvc.codec import checkpoint
+from fishdvc.codec import checkpoint, layers
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
 from fishdvc.codec.config import CodecConfig, codec_config_path
@@ -130,8 +130,8 @@ def _codec_key(codec_checkpoint: Path, config: Path, device: torch.device) -> st
             "or run fetch_base again"
         )
     code = {Path(__file__)}
-    for module in (waveform, checkpoint, device_module):
-        code.update(imported_files(Path(module.__file__)))
+    for file in (waveform.__file__, checkpoint.__file__, device_module.__file__):
+        code.update(imported_files(Path(file)))
     hashes = map(content_hash, [codec_checkpoint, config, *sorted(code)])
     return combined_key(device.type, *hashes)
 
@@ -171,7 +171,7 @@ def _encode(
     at once, on other devices one batch at a time, while other threads read.
     """
     torch.set_num_threads(1)
-    turn = contextlib.nullcontext() if codec.device.type == "cpu" else threading.Lock()
+    turn = contextlib.nullcontext() if layers.on_cpu(codec.device) else threading.Lock()
 
     def encode(batch: list[Path]) -> list[npt.NDArray[np.uint16]]:
         clips = [_read_clip(path, codec.config.sample_rate_hz) for path in batch]
