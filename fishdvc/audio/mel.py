@@ -80,11 +80,9 @@ class LogMelSpectrogram(nn.Module):
         num_positions = before + num_mel_frames * self.hop_length + after
         position = torch.arange(num_positions, device=audio.device) - before
         last = num_samples.unsqueeze(1) - 1
-        # Reflect the start of the waveform, then its end.
+        # Reflect the start of the waveform, then its end. Positions further on have no meaning.
         source = last - (last - position.abs()).abs()
-        is_zero = position > last + after
-        samples = audio.gather(1, source.masked_fill(is_zero, 0))
-        return self._of_padded(samples.masked_fill(is_zero, 0))
+        return self._of_padded(audio.gather(1, source.clamp(min=0)))
 
     @property
     def _padding(self) -> tuple[int, int]:

@@ -15,11 +15,11 @@ from fishdvc.codec.quantizer import DownsamplingQuantizer
 from fishdvc.errors import AudioError, CheckpointError, DatasetError, list_problems
 
 ENCODE_MAX_FRAMES = 2048
-"""Frames of a batch to encode, 95 s in the published codec. The published codec needs about 0.5 GB
-for them."""
+"""Frames of a batch to encode: 95 s and 0.3 GB in the published codec. Larger batches would be read
+by fewer threads."""
 
 DECODE_MAX_FRAMES = 512
-"""Frames of a batch to decode, 24 s in the published codec."""
+"""Frames of a batch to decode: 24 s and 1.5 GB in the published codec."""
 
 
 class Codec(nn.Module):
@@ -143,12 +143,10 @@ class Codec(nn.Module):
         num_samples = num_frames * self.config.frame_length_samples
         max_samples = codes.shape[-1] * self.config.frame_length_samples
         audio = torch.zeros((len(codes), max_samples), device=self.device)
-        is_padding = torch.arange(codes.shape[-1]) >= num_frames[:, None, None]
-        codes = codes.to(self.device, torch.int64).masked_fill(is_padding.to(self.device), 0)
         batches = plan_batches(num_frames.tolist(), self.device, max_frames=DECODE_MAX_FRAMES)
         for clips, padded_frames in batches:
-            missing_frames = max(0, padded_frames - codes.shape[-1])
-            padded = functional.pad(codes[clips, :, :padded_frames], (0, missing_frames))
+            batch = codes[clips, :, :padded_frames].to(self.device, torch.int64)
+            padded = functional.pad(batch, (0, padded_frames - batch.shape[-1]))
             features = self.quantizer.upsample(self.quantizer.residual_fsq.decode(padded))
             samples = self.head(features)[:, 0, :max_samples]
             audio[clips, : samples.shape[1]] = samples
@@ -164,9 +162,8 @@ class Codec(nn.Module):
                 f"least one clip, got {audio.dtype} {tuple(audio.shape)} and "
                 f"{tuple(num_samples.shape)}"
             )
-        is_padding = torch.arange(audio.shape[1], device=audio.device) >= num_samples[:, None].to(
-            audio.device
-        )
+        position = torch.arange(audio.shape[1], device=audio.device)
+        is_padding = position >= num_samples.to(audio.device).unsqueeze(1)
         are_finite = (audio.isfinite() | is_padding).all(dim=1).tolist()
         min_num_samples = self.config.min_num_samples
         problems = []
