@@ -2,8 +2,9 @@
 
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -48,15 +49,33 @@ def map_in_processes(
 def map_in_threads(
     function: Callable[[Item], Result], items: Sequence[Item], *, workers: int, label: str
 ) -> Iterator[Result]:
-    """Like ``map_in_processes``, with threads. They may finish all items before the first is used.
+    """Like ``map_in_processes``, with threads.
 
-    So the results together must fit into memory.
+    At most ``2 * num_workers(workers)`` results wait to be used, so that memory does not grow with
+    the number of items.
     """
-    with ThreadPoolExecutor(num_workers(workers)) as pool:
-        yield from _progress(pool.map(function, items), len(items), label)
+    results = _map_in_threads(function, items, num_workers(workers))
+    yield from _progress(results, len(items), label)
+
+
+def _map_in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], num_threads: int
+) -> Iterator[Result]:
+    waiting = deque[Future[Result]]()
+    with ThreadPoolExecutor(num_threads) as pool:
+        try:
+            for item in items:
+                if len(waiting) == 2 * num_threads:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(function, item))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            # After an error, items that have not started are left out.
+            pool.shutdown(cancel_futures=True)
 
 
 def _progress(results: Iterable[Result], total: int, label: str) -> Iterable[Result]:
     """Show a progress bar if stderr is a terminal."""
-    bar: tqdm[Result] = tqdm(results, total=total, desc=label, unit="clip", disable=None)
+    bar: tqdm[Result] = tqdm(results, total=total, desc=label, disable=None)
     return bar

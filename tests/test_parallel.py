@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -36,6 +37,30 @@ def test_few_items_or_one_worker_need_no_process(
     monkeypatch.setattr(parallel, "ProcessPoolExecutor", None)
     items = [-item for item in range(num_items)]
     assert list(map_in_processes(abs, items, workers=workers, label="x")) == list(range(num_items))
+
+
+class CountedItems(Sequence[int]):
+    """Numbers, and how many of them were read."""
+
+    num_read = 0
+
+    def __len__(self) -> int:
+        return 100
+
+    def __getitem__(self, index: int) -> int:  # type: ignore[override]
+        if index >= len(self):
+            raise IndexError
+        self.num_read += 1
+        return index
+
+
+def test_threads_do_not_run_far_ahead_of_the_results_that_are_used() -> None:
+    items = CountedItems()
+    results = map_in_threads(abs, items, workers=3, label="x")
+    for num_used, result in enumerate(results):
+        assert result == num_used
+        assert items.num_read <= num_used + 7
+    assert items.num_read == 100
 
 
 @pytest.mark.parametrize("workers", [1, 3, 50])

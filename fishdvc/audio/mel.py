@@ -50,23 +50,46 @@ class LogMelSpectrogram(nn.Module):
         self.register_buffer("window", window, persistent=False)
         self.register_buffer("filterbank", filterbank.T.contiguous(), persistent=False)
 
-    @property
-    def min_num_samples(self) -> int:
-        """Minimum length of a waveform. Reflection needs one sample more than it pads."""
-        return max(self.hop_length, (self.n_fft - self.hop_length + 1) // 2 + 1)
-
     def forward(self, audio: Tensor) -> Tensor:
         """Compute the spectrogram; differentiable.
 
         Args:
-            audio: Waveforms ``(batch, samples)`` of the same length, at least ``min_num_samples``.
-                Padding would change the last frames.
+            audio: Waveforms ``(batch, samples)`` of the same length, at least one hop and more than
+                ``(n_fft - hop_length + 1) // 2`` samples.
 
         Returns:
             Log-mel magnitudes ``(batch, num_mels, samples // hop_length)``, at least ``log(1e-5)``.
         """
+        return self._of_padded(functional.pad(audio, self._padding, mode="reflect"))
+
+    def of_clips(self, audio: Tensor, num_samples: Tensor, *, num_mel_frames: int) -> Tensor:
+        """Compute the spectrograms of clips of different lengths.
+
+        Args:
+            audio: Waveforms ``(batch, samples)``. What follows a clip's samples is ignored.
+            num_samples: Samples of each clip ``(batch,)``, integers, at least as many as for
+                ``forward``.
+            num_mel_frames: Mel frames to compute, from the first.
+
+        Returns:
+            Log-mel magnitudes ``(batch, num_mels, num_mel_frames)``. The first
+            ``num_samples // hop_length`` frames of a clip are those of ``forward``; the others
+            have no meaning.
+        """
+        before, after = self._padding
+        num_positions = before + num_mel_frames * self.hop_length + after
+        position = torch.arange(num_positions, device=audio.device) - before
+        last = num_samples.unsqueeze(1) - 1
+        # Reflect the start of the waveform, then its end. Positions further on have no meaning.
+        source = last - (last - position.abs()).abs()
+        return self._of_padded(audio.gather(1, source.clamp(min=0)))
+
+    @property
+    def _padding(self) -> tuple[int, int]:
         padding = self.n_fft - self.hop_length
-        padded = functional.pad(audio, (padding // 2, (padding + 1) // 2), mode="reflect")
+        return padding // 2, (padding + 1) // 2
+
+    def _of_padded(self, padded: Tensor) -> Tensor:
         spectrum = torch.stft(
             padded,
             self.n_fft,

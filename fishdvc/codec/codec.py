@@ -1,14 +1,25 @@
 """The codec: waveforms to codes and back, for batches of clips of any lengths."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fishdvc.audio.mel import LogMelSpectrogram
 from fishdvc.codec.backbone import ConvNeXtEncoder
+from fishdvc.codec.batches import Batch, plan_batches
 from fishdvc.codec.config import CodecConfig
 from fishdvc.codec.head import HiFiGANGenerator
 from fishdvc.codec.quantizer import DownsamplingQuantizer
 from fishdvc.errors import AudioError, CheckpointError, DatasetError, list_problems
+
+ENCODE_MAX_FRAMES = 2048
+"""Frames of a batch to encode: 95 s and 0.3 GB in the published codec. Larger batches would be read
+by fewer threads."""
+
+DECODE_MAX_FRAMES = 512
+"""Frames of a batch to decode: 24 s and 1.5 GB in the published codec."""
 
 
 class Codec(nn.Module):
@@ -50,56 +61,65 @@ class Codec(nn.Module):
         """Device of the codec."""
         return self.quantizer.residual_fsq.fsq.levels.device
 
-    @property
-    def min_num_samples(self) -> int:
-        """Minimum length of a clip: one frame, and enough for the spectrogram's padding."""
-        return max(self.config.frame_length_samples, self.log_mel.min_num_samples)
+    def plan_encoding(self, num_samples: Sequence[int]) -> list[Batch]:
+        """Plan which clips to encode together, given their lengths in samples.
 
-    def num_frames(self, num_samples: Tensor) -> Tensor:
-        """Return the number of frames of clips, without a partial frame at the end."""
-        return num_samples // self.config.hop_length // self.config.mel_frames_per_frame
+        ``encode`` plans its own clips. A caller that has more clips than fit into memory calls
+        ``encode`` once for each of these batches. See ``plan_batches``.
+        """
+        num_frames = [samples // self.config.frame_length_samples for samples in num_samples]
+        return plan_batches(num_frames, self.device, max_frames=ENCODE_MAX_FRAMES)
 
     @torch.inference_mode()
     def encode(self, audio: Tensor, num_samples: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode clips. Each gets the same codes as in any other batch.
+        """Encode clips. Each gets the codes that it gets alone.
 
-        Clips are encoded one after another: on a CPU, a clip of one second uses all cores, so a
-        padded batch would only be slower.
+        On a CPU, a clip is computed alone, so its codes are exactly the same in any batch. On other
+        devices, clips of similar length are computed together, and sums are added up in another
+        order. A code may then differ by one level in a coordinate that lies within rounding errors
+        of the threshold between two levels. The same holds between devices.
 
         Args:
             audio: Waveforms ``(batch, samples)`` at ``config.sample_rate_hz``, full scale at -1 and
-                1. Padding is ignored.
+                1, on any device. Padding is ignored.
             num_samples: Samples of each clip ``(batch,)``, integers.
 
         Returns:
             Codes, int64 ``(batch, num_codebooks, frames)``, padded with 0, and the number of frames
-            of each clip, int64 ``(batch,)``: ``num_samples // hop_length // mel_frames_per_frame``.
-            Both are on the codec's device.
+            of each clip, int64 ``(batch,)``: ``num_samples // config.frame_length_samples``. Both
+            are on the codec's device.
 
         Raises:
-            AudioError: The shapes do not match, a clip is shorter than ``min_num_samples``, or a
-                sample is NaN or infinite. The message lists every such clip by its index.
+            AudioError: The shapes do not match, a clip is shorter than ``config.min_num_samples``,
+                or a sample is NaN or infinite. The message lists every such clip by its index.
         """
         num_samples = num_samples.to("cpu", torch.int64)
         self._check_audio(audio, num_samples)
-        num_frames = self.num_frames(num_samples)
+        num_frames = num_samples // self.config.frame_length_samples
+        max_frames = int(num_frames.max())
         codes = torch.zeros(
-            (len(audio), self.config.num_codebooks, int(num_frames.max())),
+            (len(audio), self.config.num_codebooks, max_frames),
             dtype=torch.int64,
             device=self.device,
         )
-        clips = zip(audio, num_samples.tolist(), num_frames.tolist(), strict=True)
-        for i, (samples, length, frames) in enumerate(clips):
-            waveform = samples[None, :length].to(self.device, torch.float32)
-            # The network is causal, so the mel frames of a partial frame are not needed.
-            mel = self.log_mel(waveform)[..., : frames * self.config.mel_frames_per_frame]
+        for clips, padded_frames in self.plan_encoding(num_samples.tolist()):
+            lengths = num_samples[clips]
+            # The network is causal, so neither padding nor a partial frame changes earlier frames.
+            mel = self.log_mel.of_clips(
+                audio[clips, : int(lengths.max())].to(self.device, torch.float32),
+                lengths.to(self.device),
+                num_mel_frames=padded_frames * self.config.mel_frames_per_frame,
+            )
             latents = self.quantizer.downsample(self.backbone(mel))
-            codes[i, :, :frames] = self.quantizer.residual_fsq(latents).codes[0]
-        return codes, num_frames.to(self.device)
+            frames = min(padded_frames, max_frames)
+            codes[clips, :, :frames] = self.quantizer.residual_fsq(latents).codes[..., :frames]
+        num_frames = num_frames.to(self.device)
+        is_padding = torch.arange(max_frames, device=self.device) >= num_frames[:, None, None]
+        return codes.masked_fill(is_padding, 0), num_frames
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, num_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Decode codes. Each clip gets the same samples as in any other batch.
+        """Decode codes. Each clip gets the samples that it gets alone, as in ``encode``.
 
         Args:
             codes: Integers ``(batch, num_codebooks, frames)`` from 0 to
@@ -121,17 +141,18 @@ class Codec(nn.Module):
         num_frames = num_frames.to("cpu", torch.int64)
         self._check_codes(codes, num_frames)
         num_samples = num_frames * self.config.frame_length_samples
-        audio = torch.zeros(
-            (len(codes), codes.shape[-1] * self.config.frame_length_samples), device=self.device
-        )
-        for i, (frames, length) in enumerate(
-            zip(num_frames.tolist(), num_samples.tolist(), strict=True)
-        ):
-            if frames > 0:
-                clip = codes[i : i + 1, :, :frames].to(self.device, torch.int64)
-                features = self.quantizer.upsample(self.quantizer.residual_fsq.decode(clip))
-                audio[i, :length] = self.head(features)[0, 0]
-        return audio, num_samples.to(self.device)
+        max_samples = codes.shape[-1] * self.config.frame_length_samples
+        audio = torch.zeros((len(codes), max_samples), device=self.device)
+        batches = plan_batches(num_frames.tolist(), self.device, max_frames=DECODE_MAX_FRAMES)
+        for clips, padded_frames in batches:
+            batch = codes[clips, :, :padded_frames].to(self.device, torch.int64)
+            padded = functional.pad(batch, (0, padded_frames - batch.shape[-1]))
+            features = self.quantizer.upsample(self.quantizer.residual_fsq.decode(padded))
+            samples = self.head(features)[:, 0, :max_samples]
+            audio[clips, : samples.shape[1]] = samples
+        num_samples = num_samples.to(self.device)
+        is_padding = torch.arange(max_samples, device=self.device) >= num_samples[:, None]
+        return audio.masked_fill(is_padding, 0), num_samples
 
     def _check_audio(self, audio: Tensor, num_samples: Tensor) -> None:
         fits = audio.ndim == 2 and len(audio) > 0 and num_samples.shape == audio.shape[:1]
@@ -141,14 +162,18 @@ class Codec(nn.Module):
                 f"least one clip, got {audio.dtype} {tuple(audio.shape)} and "
                 f"{tuple(num_samples.shape)}"
             )
+        position = torch.arange(audio.shape[1], device=audio.device)
+        is_padding = position >= num_samples.to(audio.device).unsqueeze(1)
+        are_finite = (audio.isfinite() | is_padding).all(dim=1).tolist()
+        min_num_samples = self.config.min_num_samples
         problems = []
-        for i, length in enumerate(num_samples.tolist()):
-            if not self.min_num_samples <= length <= audio.shape[1]:
+        for i, (length, is_finite) in enumerate(zip(num_samples.tolist(), are_finite, strict=True)):
+            if not min_num_samples <= length <= audio.shape[1]:
                 problems.append(
-                    f"item {i}: expected {self.min_num_samples} to {audio.shape[1]} samples "
+                    f"item {i}: expected {min_num_samples} to {audio.shape[1]} samples "
                     f"at {self.config.sample_rate_hz} Hz, got {length}"
                 )
-            elif not audio[i, :length].isfinite().all():
+            elif not is_finite:
                 problems.append(f"item {i}: expected finite samples, got NaN or infinity")
         if problems:
             raise AudioError(
@@ -163,6 +188,7 @@ class Codec(nn.Module):
                 f"codes, num_frames: expected integers (batch, {shape[1]}, frames) and (batch,), "
                 f"got {codes.dtype} {tuple(codes.shape)} and {tuple(num_frames.shape)}"
             )
+        codes = codes.cpu()
         problems = []
         for i, frames in enumerate(num_frames.tolist()):
             if not 0 <= frames <= codes.shape[-1]:

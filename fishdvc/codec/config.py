@@ -29,6 +29,11 @@ class SpectrogramConfig(Checked):
     hop_length: Size
     win_length: Size
 
+    @property
+    def min_num_samples(self) -> int:
+        """Minimum length of a waveform. Reflection needs one sample more than it pads."""
+        return max(self.hop_length, (self.n_fft - self.hop_length + 1) // 2 + 1)
+
     def inconsistencies(self) -> Iterator[str]:
         """Check the lengths against ``n_fft``."""
         if self.win_length != self.n_fft:
@@ -147,6 +152,11 @@ class CodecConfig(Checked):
     def frame_length_samples(self) -> int:
         """Samples per frame of codes."""
         return self.hop_length * self.mel_frames_per_frame
+
+    @property
+    def min_num_samples(self) -> int:
+        """Minimum length of a clip: one frame, and enough for the spectrogram's padding."""
+        return max(self.frame_length_samples, self.spec_transform.min_num_samples)
 
     @property
     def num_codebooks(self) -> int:

@@ -2,11 +2,20 @@
 
 An output frame depends only on the input frames that it covers and earlier ones. The attribute
 ``conv`` and those of ``ConvNeXtBlock`` have the checkpoint's names.
+
+On a CPU, PyTorch's convolutions are fastest. On other devices, matrix products and PyTorch's own
+depthwise kernel compute them, because cuDNN builds a plan for each convolution and each new shape,
+which takes longer than the convolution itself.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+def on_cpu(device: torch.device) -> bool:
+    """Return whether a device is the CPU."""
+    return device.type == "cpu"
 
 
 class CausalConv1d(nn.Module):
@@ -34,8 +43,16 @@ class CausalConv1d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, in_channels, frames)`` to ``ceil(frames / stride)`` frames."""
         right_padding = -x.shape[-1] % self.stride
-        y: Tensor = self.conv(functional.pad(x, (self.left_padding, right_padding)))
-        return y
+        padded = functional.pad(x, (self.left_padding, right_padding))
+        if on_cpu(x.device):
+            y: Tensor = self.conv(padded)
+            return y
+        dilation, weight = self.conv.dilation[0], self.conv.weight
+        span = (weight.shape[2] - 1) * dilation + 1
+        windows = padded.unfold(-1, span, self.stride)[..., ::dilation]
+        # To (batch, in_channels * kernel_size, frames).
+        columns = windows.transpose(2, 3).flatten(1, 2)
+        return weight.flatten(1) @ columns + _as_column(self.conv.bias)
 
 
 class CausalConvTranspose1d(nn.Module):
@@ -50,8 +67,17 @@ class CausalConvTranspose1d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, in_channels, frames)`` to ``(batch, out_channels, frames * stride)``."""
-        y: Tensor = self.conv(x)
-        return y[..., : x.shape[-1] * self.stride]
+        length = x.shape[-1] * self.stride
+        if on_cpu(x.device):
+            y: Tensor = self.conv(x)
+            return y[..., :length]
+        weight = self.conv.weight
+        kernel_size = weight.shape[2]
+        # To (batch, out_channels * kernel_size, frames).
+        columns = weight.flatten(1).T @ x
+        full_length = length - self.stride + kernel_size
+        y = functional.fold(columns, (1, full_length), (1, kernel_size), stride=(1, self.stride))
+        return y[:, :, 0, :length] + _as_column(self.conv.bias)
 
 
 class CausalDepthwiseConv(nn.Module):
@@ -64,6 +90,11 @@ class CausalDepthwiseConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, frames, channels)`` to the same shape."""
+        if not on_cpu(x.device):
+            padded = functional.pad(x.transpose(1, 2), (self.left_padding, 0))
+            # cuDNN computes depthwise convolutions in float32 only if the input is not contiguous.
+            y: Tensor = self.conv(padded.contiguous())
+            return y.transpose(1, 2)
         padded = functional.pad(x, (0, 0, self.left_padding, 0))
         # As an image of height 1 with channels last in memory, because the linear layers before and
         # after need this layout and it has the fastest depthwise kernel on CPUs.
@@ -71,6 +102,12 @@ class CausalDepthwiseConv(nn.Module):
         weight = self.conv.weight.unsqueeze(2)
         y = functional.conv2d(image, weight, self.conv.bias, groups=self.conv.groups)
         return y.squeeze(2).transpose(1, 2)
+
+
+def _as_column(bias: Tensor | None) -> Tensor:
+    """Return ``(channels, 1)``. The convolutions here have a bias; its type allows for none."""
+    assert bias is not None
+    return bias.unsqueeze(1)
 
 
 class ConvNeXtBlock(nn.Module):

@@ -1,24 +1,30 @@
 """Stage ``extract_vq``: encode each normalized clip to codes, one ``.npy`` file per clip."""
 
-import functools
+import contextlib
+import threading
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import soundfile
 import torch
 import torchaudio.functional
 from pydantic import Field
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from fishdvc import device as device_module
 from fishdvc.audio import waveform
 from fishdvc.audio.waveform import read_waveform
-from fishdvc.codec import checkpoint
+from fishdvc.codec import checkpoint, layers
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
-from fishdvc.codec.config import codec_config_path
+from fishdvc.codec.config import CodecConfig, codec_config_path
 from fishdvc.corpus.bad_clips import fail_or_report
 from fishdvc.device import choose_device
-from fishdvc.errors import CheckpointError
+from fishdvc.errors import AudioError, CheckpointError, list_problems
 from fishdvc.machine import MachineParams
 from fishdvc.parallel import map_in_threads
 from fishdvc.pipeline.shared_params import BaseParams, DatasetParams, external_path
@@ -50,12 +56,12 @@ def extract_vq(
 ) -> str:
     """Write the codes of each clip to ``<clip>.npy``, uint16 ``(num_codebooks, frames)``.
 
-    The codes of a clip do not depend on the other clips. The codec is loaded only if a clip is not
-    in the cache.
+    The codes of a clip do not depend on the other clips, except for rounding on devices other than
+    the CPU, see ``Codec.encode``. The codec is loaded only if a clip is not in the cache.
 
     Args:
         base_params: Name of the codec's file.
-        dataset: What to do with clips that are shorter than a frame.
+        dataset: What to do with clips that are too short for the codec.
         params: Config of the codec.
         machine: Device and number of threads.
         base: Folder of the base model.
@@ -68,7 +74,7 @@ def extract_vq(
         Summary of the stage in one line.
 
     Raises:
-        AudioError: A clip cannot be read.
+        AudioError: Clips cannot be read.
         CheckpointError: The codec cannot be loaded.
         DatasetError: Clips are too short and ``on_bad_clip`` is ``fail``, or no clip is usable.
         ParamsError: ``codec_config`` is not a file that DVC tracks.
@@ -80,11 +86,12 @@ def extract_vq(
         config_file = external_path(
             params.codec_config, stage="extract_vq", param="extract_vq.codec_config"
         )
-    codec_key = _codec_key(codec_checkpoint, config_file)
+    device = choose_device(machine.accelerator)
+    codec_key = _codec_key(codec_checkpoint, config_file, device)
+    config = CodecConfig.read(config_file)
     cache = project_cache("extract_vq")
     clips = sorted(normalized.rglob("*.flac"))
     new: dict[Path, str] = {}
-    too_short = []
     with atomic_folder(codes) as folder:
         for audio in clips:
             destination = folder / audio.relative_to(normalized).with_suffix(".npy")
@@ -92,30 +99,21 @@ def extract_vq(
             key = combined_key(content_hash(audio), codec_key)
             if not cache.fetch(key, destination):
                 new[audio] = key
-        if new:
-            device = choose_device(machine.accelerator)
-            codec = load_codec(codec_checkpoint, config_file, device=device, decoder=False)
-            if device.type == "cpu":
-                torch.set_num_threads(1)  # The clips are encoded in parallel, each on one core.
-            # The longest clips first, so that all threads finish at about the same time.
-            ordered = sorted(new, key=lambda audio: audio.stat().st_size, reverse=True)
-            encode = functools.partial(_encode_clip, codec=codec)
-            results = map_in_threads(encode, ordered, workers=machine.workers, label="extract_vq")
-            for audio, result in zip(ordered, results, strict=True):
-                if isinstance(result, str):
-                    too_short.append(result)
-                    continue
-                destination = folder / audio.relative_to(normalized).with_suffix(".npy")
-                np.save(destination, result)
-                cache.store(new[audio], destination)
+        num_samples, too_short = _check_lengths(list(new), config)
         num_good = len(clips) - len(too_short)
         fail_or_report(
             "extract_vq",
-            sorted(too_short),
+            too_short,
             num_good=num_good,
             on_bad_clip=dataset.on_bad_clip,
             report=skipped,
         )
+        if num_samples:
+            codec = load_codec(codec_checkpoint, config, device=device, decoder=False)
+            for audio, clip_codes in _encode(codec, num_samples, workers=machine.workers):
+                destination = folder / audio.relative_to(normalized).with_suffix(".npy")
+                np.save(destination, clip_codes)
+                cache.store(new[audio], destination)
         usage = _codebook_usage(folder)
     write_metrics(metrics, {"num_clips": num_good, "num_skipped": len(too_short), **usage})
     return (
@@ -125,30 +123,81 @@ def extract_vq(
     )
 
 
-def _codec_key(codec_checkpoint: Path, config: Path) -> str:
+def _codec_key(codec_checkpoint: Path, config: Path, device: torch.device) -> str:
     if not codec_checkpoint.is_file():
         raise CheckpointError(
             f"{codec_checkpoint}: no such file; correct base.codec_checkpoint in params.yaml, "
             "or run fetch_base again"
         )
-    code = [Path(__file__), Path(waveform.__file__), *imported_files(Path(checkpoint.__file__))]
-    return combined_key(*map(content_hash, [codec_checkpoint, config, *code]))
+    code = {Path(__file__)}
+    for file in (waveform.__file__, checkpoint.__file__, device_module.__file__):
+        code.update(imported_files(Path(file)))
+    hashes = map(content_hash, [codec_checkpoint, config, *sorted(code)])
+    return combined_key(device.type, *hashes)
 
 
-def _encode_clip(path: Path, *, codec: Codec) -> npt.NDArray[np.uint16] | str:
+def _check_lengths(clips: list[Path], config: CodecConfig) -> tuple[dict[Path, int], list[str]]:
+    """Return the samples of each clip at the codec's sample rate, and a line per short clip.
+
+    Reads only the headers.
+    """
+    num_samples, too_short, unreadable = {}, [], []
+    for path in clips:
+        try:
+            header = soundfile.info(path)
+        except soundfile.SoundFileError as error:
+            unreadable.append(f"{path}: not readable as audio ({error})")
+            continue
+        resampled = -(-header.frames * config.sample_rate_hz // header.samplerate)
+        if resampled < config.min_num_samples:
+            too_short.append(
+                f"{path}: {header.duration:.3f} s is too short for a frame of codes "
+                f"(at least {config.min_num_samples / config.sample_rate_hz:.3f} s); "
+                "remove the clip"
+            )
+        else:
+            num_samples[path] = resampled
+    if unreadable:
+        raise AudioError(list_problems("extract_vq: run normalize again for these", unreadable))
+    return num_samples, too_short
+
+
+def _encode(
+    codec: Codec, num_samples: Mapping[Path, int], *, workers: int
+) -> Iterator[tuple[Path, npt.NDArray[np.uint16]]]:
+    """Yield each clip with its codes.
+
+    Threads read batches of clips, each thread on one core, and encode them: on the CPU all threads
+    at once, on other devices one batch at a time, while other threads read.
+    """
+    torch.set_num_threads(1)
+    turn = contextlib.nullcontext() if layers.on_cpu(codec.device) else threading.Lock()
+
+    def encode(batch: list[Path]) -> list[npt.NDArray[np.uint16]]:
+        clips = [_read_clip(path, codec.config.sample_rate_hz) for path in batch]
+        audio = pad_sequence(clips, batch_first=True)
+        lengths = torch.tensor([len(clip) for clip in clips])
+        with turn:
+            codes, num_frames = (result.cpu() for result in codec.encode(audio, lengths))
+        return [
+            clip[:, :frames].numpy().astype(np.uint16)
+            for clip, frames in zip(codes, num_frames.tolist(), strict=True)
+        ]
+
+    paths = list(num_samples)
+    plan = codec.plan_encoding(list(num_samples.values()))
+    batches = [[paths[clip] for clip in batch.clips] for batch in plan]
+    results = map_in_threads(encode, batches, workers=workers, label="extract_vq")
+    for batch, batch_codes in zip(batches, results, strict=True):
+        yield from zip(batch, batch_codes, strict=True)
+
+
+def _read_clip(path: Path, sample_rate_hz: int) -> Tensor:
     recorded = read_waveform(path)
-    rate_hz = codec.config.sample_rate_hz
-    samples = torchaudio.functional.resample(
-        torch.from_numpy(recorded.samples), recorded.sample_rate_hz, rate_hz
+    samples: Tensor = torchaudio.functional.resample(
+        torch.from_numpy(recorded.samples), recorded.sample_rate_hz, sample_rate_hz
     )
-    if len(samples) < codec.min_num_samples:
-        return (
-            f"{path}: {recorded.duration_s:.3f} s is too short for a frame of codes "
-            f"(at least {codec.min_num_samples / rate_hz:.3f} s); remove the clip"
-        )
-    audio = samples[None].to(codec.device)
-    codes, _ = codec.encode(audio, torch.tensor([len(samples)]))
-    return codes[0].cpu().numpy().astype(np.uint16)
+    return samples
 
 
 def _codebook_usage(folder: Path) -> dict[str, float | int]:

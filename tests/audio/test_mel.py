@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from fishdvc.audio.mel import LogMelSpectrogram
+from fishdvc.codec.config import FIREFLY, CodecConfig
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +39,24 @@ def test_the_number_of_frames_is_the_number_of_whole_hops(
 
 
 def test_the_minimum_length_is_the_shortest_that_works(log_mel: LogMelSpectrogram) -> None:
-    assert log_mel.min_num_samples == 769
+    assert CodecConfig.read(FIREFLY).spec_transform.min_num_samples == 769
     assert log_mel(torch.zeros(1, 769)).shape == (1, 160, 1)
     with pytest.raises(RuntimeError):
         log_mel(torch.zeros(1, 768))
+
+
+def test_spectrograms_of_clips_in_a_batch_equal_those_alone(log_mel: LogMelSpectrogram) -> None:
+    torch.manual_seed(0)
+    lengths = [769, 2048, 2049, 5119, 9000]
+    audio = torch.full((5, 9000), float("nan"))
+    for clip, length in zip(audio, lengths, strict=True):
+        clip[:length] = torch.randn(length)
+    mels = log_mel.of_clips(audio, torch.tensor(lengths), num_mel_frames=20)
+    assert mels.shape == (5, 160, 20)
+    assert mels.isfinite().all()
+    for mel, clip, length in zip(mels, audio, lengths, strict=True):
+        alone = log_mel(clip[None, :length])[0]
+        torch.testing.assert_close(mel[:, : length // 512], alone, atol=1e-5, rtol=0)
 
 
 def test_gradients_are_finite_on_silence(log_mel: LogMelSpectrogram) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
 from fishdvc.codec.config import FIREFLY, CodecConfig
+from fishdvc.device import choose_device
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +20,24 @@ def golden(assets: Path) -> dict[str, Tensor]:
 @pytest.fixture(scope="session")
 def codec(assets: Path) -> Codec:
     return load_codec(assets / "codec" / "generator.pth", assets / "codec" / "config.json")
+
+
+@pytest.fixture
+def padded_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute on the CPU as on other devices."""
+    monkeypatch.setattr("fishdvc.codec.layers.on_cpu", lambda _: False)
+
+
+@pytest.fixture(params=["cpu", "padded batches", pytest.param("cuda", marks=pytest.mark.cuda)])
+def any_codec(request: pytest.FixtureRequest, codec: Codec, assets: Path) -> Codec:
+    """The codec on a CPU, on a CPU computing as on other devices, and on CUDA."""
+    if request.param == "padded batches":
+        request.getfixturevalue("padded_batches")
+    if request.param == "cuda":
+        folder = assets / "codec"
+        device = choose_device("cuda")
+        return load_codec(folder / "generator.pth", folder / "config.json", device=device)
+    return codec
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,29 @@ def test_the_past_does_not_depend_on_the_future(layer: nn.Module, rate: float) -
     torch.testing.assert_close(layer(x)[..., : prefix.shape[-1]], prefix)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        CausalConv1d(4, 6, 7),
+        CausalConv1d(4, 6, 5, dilation=3),
+        CausalConv1d(4, 6, 2, stride=2),
+        CausalConv1d(4, 6, 6, stride=3),
+        CausalConvTranspose1d(4, 6, 2, stride=2),
+        CausalConvTranspose1d(4, 6, 16, stride=8),
+        CausalConvTranspose1d(4, 6, 5, stride=2),
+        ConvNeXtBlock(4),
+    ],
+)
+def test_other_devices_compute_the_same_as_a_cpu(
+    layer: nn.Module, request: pytest.FixtureRequest
+) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 25)
+    expected = layer(x)
+    request.getfixturevalue("padded_batches")
+    torch.testing.assert_close(layer(x), expected)
+
+
 def test_dropped_branches_leave_the_residual_and_the_mean_unchanged() -> None:
     torch.manual_seed(0)
     block = ConvNeXtBlock(4, drop_path_rate=0.5)

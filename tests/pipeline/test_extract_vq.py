@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -82,6 +83,18 @@ def test_the_codes_of_a_clip_do_not_depend_on_other_clips(
         np.testing.assert_array_equal(codes, codes_alone(codec, Path(f"normalized/{name}.flac")))
 
 
+@pytest.mark.usefixtures("_clips")
+def test_codes_of_padded_batches_equal_those_of_clips_alone(
+    run: Any, codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = {name: codes_alone(codec, Path(f"normalized/{name}.flac")) for name in CLIPS}
+    # Compute on the CPU as on other devices.
+    monkeypatch.setattr("fishdvc.codec.layers.on_cpu", lambda _: False)
+    run(workers=3)
+    for name, codes in expected.items():
+        np.testing.assert_array_equal(np.load(f"codes/{name}.npy"), codes)
+
+
 def test_golden_clips_have_the_golden_codes(run: Any, assets: Path) -> None:
     golden = load_file(assets / "codec/io.safetensors")
     Path("normalized/ann").mkdir(parents=True)
@@ -141,6 +154,18 @@ def test_another_codec_encodes_all_clips_again(run: Any, base_folder: Path) -> N
 
 
 @pytest.mark.usefixtures("_clips")
+def test_codes_of_another_device_are_not_used(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    codec_loaded = Mock(side_effect=CheckpointError("loaded"))
+    monkeypatch.setattr(stage, "load_codec", codec_loaded)
+    assert "4 unchanged" in run()
+    monkeypatch.setattr(stage, "choose_device", lambda _: torch.device("meta"))
+    with pytest.raises(CheckpointError, match="loaded"):
+        run()
+    assert codec_loaded.call_count == 1
+
+
+@pytest.mark.usefixtures("_clips")
 def test_metrics_contain_the_entropy_of_the_codebooks(run: Any) -> None:
     run()
     codes = np.concatenate([np.load(p) for p in Path("codes").rglob("*.npy")], axis=1)
@@ -156,19 +181,29 @@ def test_metrics_contain_the_entropy_of_the_codebooks(run: Any) -> None:
 
 @pytest.mark.usefixtures("_clips")
 @pytest.mark.parametrize(("rate_hz", "num_samples"), [(44100, 2047), (8000, 371)])
-def test_clips_shorter_than_a_frame_are_listed_in_the_error_or_in_the_report(
-    rate_hz: int, num_samples: int, run: Any, make_clip: Any, contents: Any
+def test_clips_shorter_than_a_frame_are_listed_before_anything_is_encoded_or_in_the_report(
+    rate_hz: int,
+    num_samples: int,
+    run: Any,
+    make_clip: Any,
+    contents: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    make_clip(Path("normalized/ann/hm.flac"), rate_hz=rate_hz, seconds=num_samples / rate_hz)
-    with pytest.raises(DatasetError) as caught:
-        run()
+    for name in ("hm", "oh"):
+        path = Path(f"normalized/ann/{name}.flac")
+        make_clip(path, rate_hz=rate_hz, seconds=num_samples / rate_hz)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "load_codec", None)
+        with pytest.raises(DatasetError) as caught:
+            run()
     assert "normalized/ann/hm.flac: 0.046 s is too short for a frame" in str(caught.value)
-    assert "(1 problem)" in str(caught.value)
+    assert "normalized/ann/oh.flac: 0.046 s is too short for a frame" in str(caught.value)
+    assert "(2 problems)" in str(caught.value)
     assert not Path("codes").exists()
-    assert "1 skipped, 4 unchanged" in run(on_bad_clip="skip")
+    assert "2 skipped, 0 unchanged" in run(on_bad_clip="skip")
     assert contents("codes").keys() == CODES
     assert "normalized/ann/hm.flac" in Path("skipped.txt").read_text()
-    assert json.loads(Path("metrics.json").read_text())["num_skipped"] == 1
+    assert json.loads(Path("metrics.json").read_text())["num_skipped"] == 2
 
 
 @pytest.mark.parametrize(("rate_hz", "num_samples"), [(44100, 2048), (8000, 372)])
@@ -181,10 +216,13 @@ def test_the_shortest_clip_has_one_frame(
 
 
 @pytest.mark.usefixtures("_clips")
-def test_a_damaged_clip_is_an_error(run: Any) -> None:
+def test_all_damaged_clips_are_listed_in_the_error(run: Any) -> None:
     Path("normalized/ann/a.flac").write_bytes(b"fLaC")
-    with pytest.raises(AudioError, match=r"ann/a\.flac: not readable as audio"):
+    Path("normalized/x/bob/b.flac").write_bytes(b"")
+    with pytest.raises(AudioError) as caught:
         run()
+    assert "ann/a.flac: not readable as audio" in str(caught.value)
+    assert "x/bob/b.flac: not readable as audio" in str(caught.value)
     assert not Path("codes").exists()
 
 

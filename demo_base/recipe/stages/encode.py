@@ -25,7 +25,7 @@ def main() -> None:
     num_clips = 0
     for path in sorted(p for voice in voices for p in (paths.SPEECH / voice).glob("*.flac")):
         audio = torch.from_numpy(read_waveform(path).samples)
-        if len(audio) < codec.min_num_samples or not path.with_suffix(".lab").exists():
+        if len(audio) < codec.config.min_num_samples or not path.with_suffix(".lab").exists():
             continue
         codes, _ = codec.encode(audio.unsqueeze(0), torch.tensor([len(audio)]))
         out = paths.CODES / path.parent.name / f"{path.stem}.npy"
