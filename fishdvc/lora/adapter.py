@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from fishdvc.errors import CheckpointError, ParamsError, list_problems
 from fishdvc.lora.files import WEIGHTS_NAME, read_adapter, write_adapter
+from fishdvc.lora.layers import use_activation_type
 from fishdvc.lora.merge import mismatches
 from fishdvc.model.dual_ar import DualAR
 
@@ -41,7 +42,8 @@ def add_adapter(
 ) -> PeftModel:
     """Freeze a model and add a new adapter, which does not change the output before training.
 
-    The adapter is in float32, also on a bfloat16 model. Steps of 1e-4 are too small for bfloat16.
+    The adapter is in float32, also on a bfloat16 model, because steps of 1e-4 are too small for
+    bfloat16. It computes in the type of the activations.
 
     Args:
         model: The base. Changed in place.
@@ -83,7 +85,7 @@ def add_adapter(
         use_rslora=use_rslora,
         use_dora=use_dora,
     )
-    return get_peft_model(model, config)
+    return get_peft_model(model, use_activation_type(config))
 
 
 def save_adapter(peft_model: PeftModel, folder: str | Path) -> None:
@@ -151,7 +153,7 @@ def _load(model: DualAR, folders: Mapping[str, Path], *, trainable: bool) -> Pef
     peft_model: PeftModel | None = None
     for name, folder in folders.items():
         try:
-            config = LoraConfig.from_pretrained(str(folder))
+            config = use_activation_type(LoraConfig.from_pretrained(str(folder)))
             config.inference_mode = not trainable
             if peft_model is None:
                 peft_model = get_peft_model(model, config, adapter_name=name)
