@@ -5,7 +5,9 @@ from typing import cast
 
 import lightning
 import numpy as np
+from torch import Tensor
 
+from fishdvc.dataset.collate import Batch
 from fishdvc.dataset.examples import LabelCounts
 from fishdvc.dataset.loader import EpochBatches
 from fishdvc.dataset.sentence_set import SentenceSet
@@ -99,6 +101,13 @@ class SentenceDataModule(lightning.LightningDataModule):
         return EpochBatches(
             sentences, first_texts, batches, padding_id=self.padding_id, epoch=trainer.current_epoch
         )
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002
+        """Copy a batch to pinned memory. From other memory, copies to a GPU synchronize with it."""
+        trainer = cast(lightning.Trainer, self.trainer)
+        if trainer.strategy.root_device.type != "cuda":
+            return batch
+        return Batch(*(v.pin_memory() if isinstance(v, Tensor) else v for v in batch))
 
     def _divisors(self, plan: Sequence[Sequence[Sequence[Sequence[int]]]]) -> Iterator[LabelCounts]:
         """Yield for each batch the mean numbers of labels of all batches of its step."""

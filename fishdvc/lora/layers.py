@@ -43,10 +43,8 @@ class ActivationTypeEmbedding(Embedding):
         base = self.base_layer(x)
         low_rank = nn.functional.embedding(x, self.lora_embedding_A[name].T).to(base.dtype)
         b = self.lora_embedding_B[name].to(base.dtype)
-        added = torch.addmm(
-            base.flatten(0, -2), low_rank.flatten(0, -2), b.T, alpha=self.scaling[name]
-        )
-        return added.view_as(base)
+        # Not addmm, whose result would be bfloat16 under autocast also for embeddings in float32.
+        return base.add(low_rank @ b.T, alpha=self.scaling[name])
 
 
 def use_activation_type(config: LoraConfig) -> LoraConfig:

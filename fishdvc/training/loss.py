@@ -14,11 +14,11 @@ from fishdvc.dataset.examples import IGNORED_LABEL, LabelCounts
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.model.layers import Unpadding
 
-_LOGITS_PER_CHUNK = 2**24
+LOGITS_PER_CHUNK = 2**24
 """Chunk size of the vocabulary head: 64 MB in float32, and about ten times that with all
 intermediate results."""
 _FRAMES_PER_CHUNK_CPU = 64
-_FRAMES_PER_CHUNK_GPU = 1024
+FRAMES_PER_CHUNK_GPU = 1024
 """Chunk size of the fast transformer, which needs 5 MB per frame at full size in float32. A CPU is
 busy with 64 frames; on a GPU a chunk must take longer than launching its kernels."""
 
@@ -78,14 +78,14 @@ def dual_ar_loss(model: DualAR, batch: Batch) -> DualARLoss:
         hidden.index_select(0, batch.token_positions),
         batch.token_labels,
         trained,
-        max(1, _LOGITS_PER_CHUNK // model.config.vocab_size),
+        max(1, LOGITS_PER_CHUNK // model.config.vocab_size),
     )
     code_loss_sum, num_right = _sum_over_chunks(
         code_sums,
         hidden.index_select(0, batch.frame_positions),
         batch.frames,
         trained,
-        _FRAMES_PER_CHUNK_GPU if hidden.is_cuda else _FRAMES_PER_CHUNK_CPU,
+        FRAMES_PER_CHUNK_GPU if hidden.is_cuda else _FRAMES_PER_CHUNK_CPU,
     )
     uniform_loss = math.log(model.config.codebook_size)
     code_loss_sum = code_loss_sum + batch.num_codes_without_frame * uniform_loss

@@ -100,12 +100,6 @@ class AdapterTraining(LightningModule):
         seed = np.random.SeedSequence((self.params.seed, self.num_batches, self.global_rank))
         torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
 
-    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002
-        """Copy the batch to pinned memory. From other memory a GPU copies with a synchronization."""
-        if self.device.type != "cuda":
-            return batch
-        return Batch(*(v.pin_memory() if isinstance(v, Tensor) else v for v in batch))
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Compute the loss of a batch."""
         result = dual_ar_loss(self._dual_ar, batch)
