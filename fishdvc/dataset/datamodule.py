@@ -1,7 +1,7 @@
 """Training and validation batches for Lightning."""
 
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import lightning
 import numpy as np
@@ -107,7 +107,8 @@ class SentenceDataModule(lightning.LightningDataModule):
         trainer = cast(lightning.Trainer, self.trainer)
         if trainer.strategy.root_device.type != "cuda":
             return batch
-        return Batch(*(v.pin_memory() if isinstance(v, Tensor) else v for v in batch))
+        pinned = {k: v.pin_memory() for k, v in batch._asdict().items() if isinstance(v, Tensor)}
+        return batch._replace(**cast(dict[str, Any], pinned))
 
     def _divisors(self, plan: Sequence[Sequence[Sequence[Sequence[int]]]]) -> Iterator[LabelCounts]:
         """Yield for each batch the mean numbers of labels of all batches of its step."""

@@ -48,7 +48,7 @@ class TokenizedSentence:
         return LabelCounts(
             tokens=num_frames + 2,
             codes=num_codebooks * (num_frames + 1),
-            ranked_codes=np.count_nonzero(self.codes),
+            ranked_codes=int(np.count_nonzero(self.codes)),
         )
 
 

@@ -24,10 +24,12 @@ class ActivationTypeLinear(Linear):
         if name is None or args or kwargs:
             output: Tensor = super().forward(x, *args, **kwargs)
             return output
-        a, b = self.lora_A[name].weight.to(x.dtype), self.lora_B[name].weight.to(x.dtype)
+        a: Tensor = self.lora_A[name].weight.to(x.dtype)
+        b: Tensor = self.lora_B[name].weight.to(x.dtype)
         base = self.base_layer(x)
         low_rank = self.lora_dropout[name](x).flatten(0, -2) @ a.T
-        added = torch.addmm(base.flatten(0, -2), low_rank, b.T, alpha=self.scaling[name])
+        scale: float = self.scaling[name]
+        added = torch.addmm(base.flatten(0, -2), low_rank, b.T, alpha=scale)
         return added.view_as(base)
 
 
@@ -44,7 +46,8 @@ class ActivationTypeEmbedding(Embedding):
         low_rank = nn.functional.embedding(x, self.lora_embedding_A[name].T).to(base.dtype)
         b = self.lora_embedding_B[name].to(base.dtype)
         # Not addmm, whose result would be bfloat16 under autocast also for embeddings in float32.
-        return base.add(low_rank @ b.T, alpha=self.scaling[name])
+        added: Tensor = base.add(low_rank @ b.T, alpha=self.scaling[name])
+        return added
 
 
 def use_activation_type(config: LoraConfig) -> LoraConfig:
@@ -55,7 +58,9 @@ def use_activation_type(config: LoraConfig) -> LoraConfig:
     return config
 
 
-def _plain_adapter(layer: Linear | Embedding, adapters: nn.Module) -> str | None:
+def _plain_adapter(
+    layer: Linear | Embedding, adapters: nn.ModuleDict | nn.ParameterDict
+) -> str | None:
     """The name of the only active adapter, or None if PEFT must compute it."""
     active = layer.active_adapters
     if layer.disable_adapters or layer.merged or len(active) != 1 or active[0] not in adapters:

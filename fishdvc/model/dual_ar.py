@@ -55,8 +55,8 @@ class DualAR(nn.Module):
     Args:
         config: Sizes.
         semantic_begin_id: Id of the semantic token of code 0. The ids of the other codes follow.
-        num_checkpointed: Number of blocks whose activations are recomputed in the backward pass, the
-            slow ones first. Slower, but needs less memory.
+        num_checkpointed: Number of blocks whose activations are recomputed in the backward pass,
+            the slow ones first. Slower, but needs less memory.
     """
 
     slow_rotary: Tensor

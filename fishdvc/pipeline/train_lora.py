@@ -13,9 +13,9 @@ from fishdvc.base.folder import MODEL_FILES
 from fishdvc.corpus.bad_clips import write_report
 from fishdvc.dataset.datamodule import SentenceDataModule
 from fishdvc.dataset.sentence_set import read_sentences
-from fishdvc.lora.adapter import add_adapter, load_adapter
 from fishdvc.device import has_bfloat16
 from fishdvc.errors import ParamsError, list_problems
+from fishdvc.lora.adapter import add_adapter, load_adapter
 from fishdvc.machine import MachineParams
 from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.model.config import read_config

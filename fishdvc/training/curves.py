@@ -56,7 +56,10 @@ class Curves(Callback):
         self._last_step = trainer.global_step
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, *args: Any  # noqa: ARG002
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        *args: Any,  # noqa: ARG002
     ) -> None:
         """Keep the metrics of an optimizer step after its last batch.
 
@@ -80,9 +83,7 @@ class Curves(Callback):
         """
         self._write_steps(trainer)
         metrics = trainer.callback_metrics.items()
-        self._write(
-            trainer.global_step, {k: float(v) for k, v in metrics if k.startswith("val/")}
-        )
+        self._write(trainer.global_step, {k: float(v) for k, v in metrics if k.startswith("val/")})
 
     def _write_steps(self, trainer: Trainer) -> None:
         if not self._waiting:

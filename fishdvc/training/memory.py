@@ -57,9 +57,7 @@ class StepMemory:
             """Bytes per token of a transformer, with one checkpointed block recomputed."""
             recomputed = block if num_checkpointed else 0
             return (
-                (num_blocks - num_checkpointed) * block
-                + num_checkpointed * checkpoint
-                + recomputed
+                (num_blocks - num_checkpointed) * block + num_checkpointed * checkpoint + recomputed
             )
 
         num_positions = min(self.num_tokens, FRAMES_PER_CHUNK_GPU) * c.num_codebooks

@@ -18,7 +18,9 @@ class LoraParams(Checked):
     """Section ``lora`` of params.yaml: the adapter."""
 
     r: int = Field(ge=1, description="Rank.")
-    alpha: float = Field(gt=0, le=_LARGEST_FLOAT, description="The adapter's output is scaled by alpha / r.")
+    alpha: float = Field(
+        gt=0, le=_LARGEST_FLOAT, description="The adapter's output is scaled by alpha / r."
+    )
     dropout: float = Field(ge=0, lt=1, description="Dropout probability of linear adapters.")
     use_rslora: bool = Field(description="Scale by alpha / sqrt(r) instead.")
     use_dora: bool = Field(description="Also learn the norm of each weight (DoRA).")
@@ -40,9 +42,7 @@ class TrainLoraParams(Checked):
     )
     weight_decay: float = Field(ge=0, le=_LARGEST_FLOAT, description="Weight decay of AdamW.")
     batch_size: int = Field(ge=1, le=10_000, description="Sequences per batch, on each device.")
-    accumulate_grad_batches: int = Field(
-        ge=1, le=10_000, description="Batches per optimizer step."
-    )
+    accumulate_grad_batches: int = Field(ge=1, le=10_000, description="Batches per optimizer step.")
     max_length: int = Field(ge=16, description="Maximum number of tokens in a sequence.")
     gradient_clip_norm: float = Field(
         ge=0, le=_LARGEST_FLOAT, description="Maximum gradient norm. 0: no clipping."
@@ -85,7 +85,5 @@ def misfits(adapter: LoraParams, params: TrainLoraParams, config: DualARConfig) 
             f"base, got {params.max_length}"
         )
     if params.init_from is None and adapter.r > config.dim:
-        problems.append(
-            f"lora.r: must be at most dim = {config.dim} of the base, got {adapter.r}"
-        )
+        problems.append(f"lora.r: must be at most dim = {config.dim} of the base, got {adapter.r}")
     return problems

@@ -5,7 +5,10 @@ from torch import Tensor
 from fishdvc.dataset.collate import batch_of, collate_sequences
 from fishdvc.dataset.examples import LabelCounts
 
-LONG = (np.array([[7, 8, 9], [0, 1, 2], [0, 3, 0]]), np.array([[-100, 9, 5], [-100, 2, 0], [-100, 0, 0]]))
+LONG = (
+    np.array([[7, 8, 9], [0, 1, 2], [0, 3, 0]]),
+    np.array([[-100, 9, 5], [-100, 2, 0], [-100, 0, 0]]),
+)
 SHORT = (np.array([[6], [0], [0]]), np.array([[4], [-100], [-100]]))
 
 

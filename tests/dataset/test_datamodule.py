@@ -99,9 +99,7 @@ def test_validation_uses_every_clip_once_on_any_number_of_ranks(
     sentences: SentenceSet, num_clips: int, num_ranks: int
 ) -> None:
     val = SentenceSet(sentences.sentences[:num_clips], sentences.speakers[:num_clips], ())
-    data = SentenceDataModule(
-        sentences, val, batch_size=1, max_length=200, seed=1, padding_id=1025
-    )
+    data = SentenceDataModule(sentences, val, batch_size=1, max_length=200, seed=1, padding_id=1025)
     loaders = []
     for rank in range(num_ranks):
         data.trainer = on_rank(rank, num_ranks)

@@ -11,8 +11,8 @@ from torch import Tensor
 from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.model.config import DualARConfig
 from fishdvc.model.dual_ar import DualAR, next_frames
-from fishdvc.model.layers import Unpadding
 from fishdvc.model.kv_cache import KVCache
+from fishdvc.model.layers import Unpadding
 
 FULL_SIZE = DualARConfig(
     vocab_size=102048,

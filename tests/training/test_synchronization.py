@@ -1,8 +1,9 @@
-"""A training step reads no value of a tensor, because on a GPU that waits for all queued kernels."""
+"""A training step reads no value of a tensor. On a GPU, that waits for all queued kernels."""
 
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from lightning.pytorch import Callback
 from torch import Tensor
@@ -51,8 +52,13 @@ class WithoutReading(Callback):
 
 
 def test_training_steps_read_no_value_before_metrics_are_written(
-    make_module: Any, make_trainer: Any, loader: Any, tmp_path: Path
+    make_module: Any,
+    make_trainer: Any,
+    loader: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # DVCLive opens the Git repository of the working folder.
     forbid = WithoutReading()
     trainer = make_trainer(Curves(tmp_path / "curves"), forbid, max_steps=4, val_every_steps=4)
     trainer.fit(make_module(warmup_steps=2), loader, loader)
