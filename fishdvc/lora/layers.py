@@ -24,8 +24,10 @@ class ActivationTypeLinear(Linear):
         if name is None or args or kwargs:
             output: Tensor = super().forward(x, *args, **kwargs)
             return output
-        a: Tensor = self.lora_A[name].weight.to(x.dtype)
-        b: Tensor = self.lora_B[name].weight.to(x.dtype)
+        a, b = (
+            layers[name].get_parameter("weight").to(x.dtype)
+            for layers in (self.lora_A, self.lora_B)
+        )
         base = self.base_layer(x)
         low_rank = self.lora_dropout[name](x).flatten(0, -2) @ a.T
         scale: float = self.scaling[name]

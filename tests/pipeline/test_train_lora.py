@@ -152,6 +152,24 @@ def test_checkpoints_without_a_validation_raise() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gradient_checkpointing", True),
+        ("learning_rate", 1e300),
+        ("weight_decay", 1e300),
+        ("gradient_clip_norm", 1e300),
+        ("max_steps", 10**9),
+        ("warmup_steps", 10**400),
+        ("accumulate_grad_batches", 10**9),
+    ],
+)
+def test_values_that_would_fail_later_are_out_of_range(name: str, value: object) -> None:
+    values = {**vars(shipped("train_lora")), name: value}
+    with pytest.raises(ParamsError, match=f"{name}: must be"):
+        parse(values, TrainLoraParams, where="params.yaml", error=ParamsError)
+
+
+@pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
         ({"lora": {"targets": ("wqkv", "w9")}}, ParamsError, "'w9': unknown"),
