@@ -11,8 +11,8 @@ import time
 
 import torch
 from machine_speed import measure_gflops
-from torch import Tensor
 
+from fishdvc.dataset.collate import Batch, batch_of
 from fishdvc.lora.adapter import add_adapter
 from fishdvc.model.config import DualARConfig
 from fishdvc.model.dual_ar import DualAR
@@ -48,7 +48,7 @@ def build_model(num_layers: int) -> DualAR:
     return model
 
 
-def build_batch() -> tuple[Tensor, Tensor]:
+def build_batch() -> Batch:
     num_tokens = NUM_TEXT_TOKENS + max(NUM_FRAMES)
     inputs = torch.zeros(len(NUM_FRAMES), 9, num_tokens, dtype=torch.long)
     labels = torch.full_like(inputs, -100)
@@ -61,7 +61,7 @@ def build_batch() -> tuple[Tensor, Tensor]:
         # The labels begin at the last text token. After the frames comes the end of the turn.
         labels[row, :, NUM_TEXT_TOKENS - 1 : end - 1] = inputs[row, :, NUM_TEXT_TOKENS:end]
         labels[row, :, end - 1] = 0
-    return inputs, labels
+    return batch_of(inputs.numpy(), labels.numpy())
 
 
 def main() -> None:
@@ -74,15 +74,15 @@ def main() -> None:
 
     torch.manual_seed(0)
     model = build_model(args.layers)
-    model.gradient_checkpointing = args.gradient_checkpointing
+    model.num_checkpointed = 28 if args.gradient_checkpointing else 0
     peft_model = add_adapter(model, r=8, alpha=16, dropout=0.01).train()
     trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, betas=(0.9, 0.95), eps=1e-5, weight_decay=0.0)
-    inputs, labels = build_batch()
+    batch = build_batch()
 
     def step() -> tuple[float, float]:
         start_s, start_cpu_s = time.perf_counter(), time.process_time()
-        loss = dual_ar_loss(peft_model, inputs, labels).loss
+        loss = dual_ar_loss(peft_model, batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()

@@ -139,7 +139,7 @@ class Evaluation:
             for text, spoken in zip(given, codes, strict=True):
                 sentence = tokenize_sentence(tokenizer, [text], spoken)
                 batch = collate([[sentence]], padding_id=tokenizer.end_of_text_id)
-                loss = dual_ar_loss(model, batch.inputs, batch.labels)
+                loss = dual_ar_loss(model, batch)
                 losses.append((float(loss.token_loss), float(loss.code_loss)))
             token_loss, code_loss = np.mean(losses, axis=0)
             figures |= {f"token_loss{name}": token_loss, f"code_loss{name}": code_loss}

@@ -35,7 +35,7 @@ class GuidedDualAR(DualAR):
     def hidden_states(
         self,
         inputs: Tensor,
-        padding_mask: Tensor | None = None,
+        unpadding: Unpadding | None = None,
         caches: Sequence[KVCache] | None = None,
     ) -> Tensor:
         """Run the slow transformer on inputs ``(batch, 1 + num_codebooks, tokens)`` with noise."""
@@ -46,7 +46,7 @@ class GuidedDualAR(DualAR):
         replaced = frames[torch.rand(len(frames)) < self.noise]
         columns[:, replaced] = columns[:, frames[torch.randint(len(frames), (len(replaced),))]]
         noisy = columns.view(num_rows, batch, num_tokens).transpose(0, 1)
-        return super().hidden_states(noisy, padding_mask, caches)
+        return super().hidden_states(noisy, unpadding, caches)
 
     def _record_miss(self, attention: nn.Module, args: tuple[Any, ...]) -> None:
         if self.log_weights is None:

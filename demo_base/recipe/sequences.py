@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fishdvc.dataset.collate import Batch, collate_sequences
-from fishdvc.dataset.examples import TokenizedSentence, training_example
+from fishdvc.dataset.collate import Batch, batch_of, pad_sequences
+from fishdvc.dataset.examples import IGNORED_LABEL, TokenizedSentence, training_example
 from fishdvc.text.prompt import generation_prompt
 from fishdvc.text.tokenizer import Tokenizer
 
@@ -83,13 +83,19 @@ class SequenceSampler:
         return drawn[start : start + half]
 
 
-def collate(sequences: list[list[TokenizedSentence]], *, padding_id: int) -> Batch:
-    """Build inputs and labels of sequences."""
+def collate(
+    sequences: list[list[TokenizedSentence]], *, padding_id: int, code_label_share: float = 1.0
+) -> Batch:
+    """Build a batch of sequences. Draw with torch the positions that keep their code labels."""
     examples = []
     for sequence in sequences:
         tokens, labels = zip(*map(training_example, sequence), strict=True)
         examples.append((np.concatenate(tokens, axis=1), np.concatenate(labels, axis=1)))
-    return collate_sequences(examples, padding_id=padding_id)
+    inputs, labels = pad_sequences(examples, padding_id=padding_id)
+    if code_label_share < 1:
+        left_out = torch.rand(labels[:, 0].shape) >= code_label_share
+        labels[:, 1:].transpose(0, 2, 1)[left_out.numpy()] = IGNORED_LABEL
+    return batch_of(inputs, labels)
 
 
 def diagonal_log_weights(

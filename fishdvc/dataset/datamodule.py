@@ -1,9 +1,14 @@
 """Training and validation batches for Lightning."""
 
-from typing import cast
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import lightning
+import numpy as np
+from torch import Tensor
 
+from fishdvc.dataset.collate import Batch
+from fishdvc.dataset.examples import LabelCounts
 from fishdvc.dataset.loader import EpochBatches
 from fishdvc.dataset.sentence_set import SentenceSet
 from fishdvc.dataset.sequences import (
@@ -69,10 +74,12 @@ class SentenceDataModule(lightning.LightningDataModule):
         trainer = cast(lightning.Trainer, self.trainer)
         epoch = trainer.current_epoch
         sentences = self.train.sentences
+        plan = self._train_plan(epoch, trainer.world_size)
         return EpochBatches(
             sentences,
             draw_texts([len(s.ids) for s in sentences], seed=self.seed, epoch=epoch),
-            self._train_plan(epoch, trainer.world_size)[trainer.global_rank],
+            plan[trainer.global_rank],
+            list(self._divisors(plan)),
             padding_id=self.padding_id,
             epoch=epoch,
         )
@@ -80,7 +87,7 @@ class SentenceDataModule(lightning.LightningDataModule):
     def val_dataloader(self) -> EpochBatches:
         """Return all validation sentences from short to long, each with its first text.
 
-        On several ranks some sentences may be used twice, so that all ranks have as many batches.
+        On several ranks some batches may be empty, so that all ranks have as many.
         """
         trainer = cast(lightning.Trainer, self.trainer)
         sentences = self.val.sentences
@@ -94,6 +101,24 @@ class SentenceDataModule(lightning.LightningDataModule):
         return EpochBatches(
             sentences, first_texts, batches, padding_id=self.padding_id, epoch=trainer.current_epoch
         )
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002
+        """Copy a batch to pinned memory. From other memory, copies to a GPU synchronize with it."""
+        trainer = cast(lightning.Trainer, self.trainer)
+        if trainer.strategy.root_device.type != "cuda":
+            return batch
+        pinned = {k: v.pin_memory() for k, v in batch._asdict().items() if isinstance(v, Tensor)}
+        return batch._replace(**cast(dict[str, Any], pinned))
+
+    def _divisors(self, plan: Sequence[Sequence[Sequence[Sequence[int]]]]) -> Iterator[LabelCounts]:
+        """Yield for each batch the mean numbers of labels of all batches of its step."""
+        counts = np.array([sentence.label_counts for sentence in self.train.sentences])
+        size = self.accumulate_grad_batches
+        for first in range(0, len(plan[0]), size):
+            batches = [batch for rank in plan for batch in rank[first : first + size]]
+            used = [i for batch in batches for sequence in batch for i in sequence]
+            mean = LabelCounts(*(counts[used].sum(axis=0) / len(batches)).tolist())
+            yield from [mean] * size
 
     def _train_plan(self, epoch: int, num_ranks: int) -> list[list[list[list[int]]]]:
         """Plan an epoch: ``plan[rank][step]`` is a batch of sequences of sentences."""

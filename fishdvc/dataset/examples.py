@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,17 @@ from fishdvc.text.prompt import Codes, speech_prompt
 from fishdvc.text.tokenizer import Tokenizer
 
 IGNORED_LABEL = -100
+
+
+class LabelCounts(NamedTuple):
+    """Numbers of labels of a sentence or a batch, or their means over several batches."""
+
+    tokens: float
+    """Labels of the next token."""
+    codes: float
+    """Labels of codes."""
+    ranked_codes: float
+    """Labels of codes other than 0. Code 0 is left out because it also means no code."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +40,16 @@ class TokenizedSentence:
     def num_tokens(self) -> int:
         """Length as a training example with the longest text: one less than the prompt's."""
         return max(len(ids) for ids in self.ids) - 1
+
+    @property
+    def label_counts(self) -> LabelCounts:
+        """Numbers of labels as a training example, which do not depend on the text."""
+        num_codebooks, num_frames = self.codes.shape
+        return LabelCounts(
+            tokens=num_frames + 2,
+            codes=num_codebooks * (num_frames + 1),
+            ranked_codes=int(np.count_nonzero(self.codes)),
+        )
 
 
 def tokenize_sentence(

@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 
 from fishdvc.dataset.collate import Batch, collate_sequences
-from fishdvc.dataset.examples import TokenizedSentence, training_example
+from fishdvc.dataset.examples import (
+    IGNORED_LABEL,
+    LabelCounts,
+    TokenizedSentence,
+    training_example,
+)
 
 
 class EpochBatches:
@@ -19,7 +24,9 @@ class EpochBatches:
     Args:
         sentences: All sentences.
         text_indices: Index of the text to use, for each sentence.
-        batches: ``batches[i][j]``: indices of the sentences of sequence ``j`` in batch ``i``.
+        batches: ``batches[i][j]``: indices of the sentences of sequence ``j`` in batch ``i``. A
+            batch without sequences becomes a batch without labels.
+        divisors: ``Batch.divisors`` of each batch. None: its own numbers of labels.
         padding_id: Id of ``<|end_of_text|>``.
         epoch: Number of the epoch.
     """
@@ -29,6 +36,7 @@ class EpochBatches:
         sentences: Sequence[TokenizedSentence],
         text_indices: Sequence[int],
         batches: Sequence[Sequence[Sequence[int]]],
+        divisors: Sequence[LabelCounts] | None = None,
         *,
         padding_id: int,
         epoch: int,
@@ -36,6 +44,7 @@ class EpochBatches:
         self.sentences = sentences
         self.text_indices = text_indices
         self.batches = batches
+        self.divisors = divisors
         self.padding_id = padding_id
         self.epoch = epoch
         self._first = 0
@@ -48,15 +57,19 @@ class EpochBatches:
         first, self._first = self._first, 0
         for index in range(first, len(self)):
             self._num_yielded = index + 1
-            yield self._make(self.batches[index])
+            divisors = self.divisors[index] if self.divisors else None
+            yield self._make(self.batches[index], divisors)
 
-    def _make(self, batch: Sequence[Sequence[int]]) -> Batch:
+    def _make(self, batch: Sequence[Sequence[int]], divisors: LabelCounts | None) -> Batch:
         sequences = []
         for sequence in batch:
             examples = [training_example(self.sentences[i], self.text_indices[i]) for i in sequence]
             tokens, labels = (np.concatenate(part, axis=1) for part in zip(*examples, strict=True))
             sequences.append((tokens, labels))
-        return collate_sequences(sequences, padding_id=self.padding_id)
+        if not sequences:
+            unlabelled = np.full((1 + len(self.sentences[0].codes), 2), IGNORED_LABEL)
+            sequences.append((np.zeros_like(unlabelled), unlabelled))
+        return collate_sequences(sequences, padding_id=self.padding_id, divisors=divisors)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch and the number of batches yielded so far."""

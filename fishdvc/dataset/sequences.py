@@ -58,9 +58,8 @@ def plan_batches(
 
     The batches of one step hold sequences of similar length, so that there is little padding and
     ranks wait little for each other. Steps are in random order. All ranks have the same number of
-    batches, batch sizes differ by at most one, and no batch is empty. If there are too few
-    sequences for that, fewer than ``num_ranks`` of them are used twice (more often if there are
-    fewer sequences than ranks). Every sequence is used.
+    batches, and batch sizes differ by at most one. Every sequence is used once. If there are fewer
+    sequences than batches, fewer than ``num_ranks`` batches are empty, all of one step.
 
     Args:
         num_tokens: Length of each sequence.
@@ -94,8 +93,6 @@ def plan_ordered_batches(
     sequences = np.arange(len(num_tokens)) if order is None else np.asarray(order)
     num_steps = math.ceil(len(sequences) / (batch_size * num_ranks))
     num_batches = num_steps * num_ranks
-    if len(sequences) < num_batches:
-        sequences = np.resize(sequences, num_batches)
     lengths = np.asarray(num_tokens, dtype=np.int64)[sequences]
     sequences = sequences[np.argsort(lengths, kind="stable")]
     batches = [part.tolist() for part in np.array_split(sequences, num_batches)]

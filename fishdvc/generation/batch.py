@@ -9,6 +9,7 @@ from fishdvc.generation.sampling import PENALTY_WINDOW_FRAMES, draw
 from fishdvc.generation.settings import Sampling
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.model.kv_cache import BatchCache, KVCache
+from fishdvc.model.layers import Unpadding
 
 _NO_ID = -1
 """Marks an empty place. No choice has this id."""
@@ -89,7 +90,7 @@ class Batch:
         caches = [KVCache(longest) for _ in self.model.layers]
         hidden = self.model.hidden_states(
             inputs.to(self.device),
-            padding_mask.to(self.device) if padding_mask.any() else None,
+            Unpadding.of(padding_mask.to(self.device)) if padding_mask.any() else None,
             caches,
         )
         where = torch.tensor(rows, device=self.device)

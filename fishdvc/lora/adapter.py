@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from fishdvc.errors import CheckpointError, ParamsError, list_problems
 from fishdvc.lora.files import WEIGHTS_NAME, write_adapter
+from fishdvc.lora.layers import use_activation_type
 from fishdvc.lora.switch import read_adapters
 from fishdvc.model.dual_ar import DualAR
 
@@ -41,7 +42,8 @@ def add_adapter(
 ) -> PeftModel:
     """Freeze a model and add a new adapter, which does not change the output before training.
 
-    The adapter is in float32, also on a bfloat16 model. Steps of 1e-4 are too small for bfloat16.
+    The adapter is in float32, also on a bfloat16 model, because steps of 1e-4 are too small for
+    bfloat16. It computes in the type of the activations.
 
     Args:
         model: The base. Changed in place.
@@ -83,7 +85,7 @@ def add_adapter(
         use_rslora=use_rslora,
         use_dora=use_dora,
     )
-    return get_peft_model(model, config)
+    return get_peft_model(model, use_activation_type(config))
 
 
 def save_adapter(peft_model: PeftModel, folder: str | Path) -> None:
@@ -118,7 +120,7 @@ def load_adapter(model: DualAR, folder: str | Path, *, trainable: bool = False) 
     folder = Path(folder)
     read_adapters(model, [folder])  # Raises a CheckpointError if the adapter does not fit.
     try:
-        config = LoraConfig.from_pretrained(str(folder))
+        config = use_activation_type(LoraConfig.from_pretrained(str(folder)))
         config.inference_mode = not trainable
         peft_model: PeftModel = get_peft_model(model, config)
         result: Any = set_peft_model_state_dict(peft_model, load_file(folder / WEIGHTS_NAME))

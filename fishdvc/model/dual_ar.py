@@ -55,8 +55,8 @@ class DualAR(nn.Module):
     Args:
         config: Sizes.
         semantic_begin_id: Id of the semantic token of code 0. The ids of the other codes follow.
-        gradient_checkpointing: Recompute activations in the backward pass. Slower, but needs much
-            less memory.
+        num_checkpointed: Number of blocks whose activations are recomputed in the backward pass,
+            the slow ones first. Slower, but needs less memory.
     """
 
     slow_rotary: Tensor
@@ -67,12 +67,12 @@ class DualAR(nn.Module):
         config: DualARConfig,
         *,
         semantic_begin_id: int,
-        gradient_checkpointing: bool = False,
+        num_checkpointed: int = 0,
     ) -> None:
         super().__init__()
         self.config = config
         self.semantic_begin_id = semantic_begin_id
-        self.gradient_checkpointing = gradient_checkpointing
+        self.num_checkpointed = num_checkpointed
 
         c = config
         self.embeddings = nn.Embedding(c.vocab_size, c.dim)
@@ -121,7 +121,8 @@ class DualAR(nn.Module):
             padding_mask: ``(batch, tokens)``, True at padding, which must be on the right. The
                 logits at padding are undefined.
         """
-        hidden = self.hidden_states(inputs, padding_mask)
+        unpadding = None if padding_mask is None else Unpadding.of(padding_mask)
+        hidden = self.hidden_states(inputs, unpadding)
         codes, is_frame = next_frames(inputs)
         c = self.config
         codebook_logits = hidden.new_zeros(
@@ -150,14 +151,14 @@ class DualAR(nn.Module):
     def hidden_states(
         self,
         inputs: Tensor,
-        padding_mask: Tensor | None = None,
+        unpadding: Unpadding | None = None,
         caches: Sequence[KVCache] | None = None,
     ) -> Tensor:
         """Run the slow transformer without its last norm.
 
         Args:
             inputs: ``(batch, 1 + num_codebooks, tokens)``.
-            padding_mask: ``(batch, tokens)``, True at padding, which must be on the right.
+            unpadding: Positions of the tokens that are not padding. Padding must be on the right.
             caches: One per layer. The inputs follow the tokens in the caches.
 
         Returns:
@@ -170,7 +171,6 @@ class DualAR(nn.Module):
         end = num_cached + inputs.shape[-1]
         if end > (most := self.config.max_seq_len):
             raise ValueError(f"inputs: expected at most max_seq_len = {most} tokens, got {end}")
-        unpadding = None if padding_mask is None else Unpadding.of(padding_mask)
         x = self.embed(inputs)
         if unpadding is not None:
             x = unpadding.remove(x)
@@ -261,8 +261,10 @@ class DualAR(nn.Module):
         unpadding: Unpadding | None,
         caches: Sequence[LayerCache] | None,
     ) -> Tensor:
+        num_before = 0 if layers is self.layers else len(self.layers)
+        num_checkpointed = self.num_checkpointed - num_before if torch.is_grad_enabled() else 0
         for i, layer in enumerate(layers):
-            if self.gradient_checkpointing and torch.is_grad_enabled():
+            if i < num_checkpointed:
                 x = checkpoint(layer, x, rotary, unpadding, use_reentrant=False)
             else:
                 x = layer(x, rotary, unpadding, caches[i] if caches else None)

@@ -77,7 +77,7 @@ def rotate(x: Tensor, rotary: Tensor) -> Tensor:
     Returns:
         The same shape and type as ``x``.
     """
-    pairs = torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2))
+    pairs = torch.view_as_complex(x.float().reshape(*x.shape[:-1], x.shape[-1] // 2, 2))
     return torch.view_as_real(pairs * rotary.unsqueeze(-2)).flatten(-2).type_as(x)
 
 

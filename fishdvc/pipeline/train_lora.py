@@ -13,9 +13,12 @@ from fishdvc.base.folder import MODEL_FILES
 from fishdvc.corpus.bad_clips import write_report
 from fishdvc.dataset.datamodule import SentenceDataModule
 from fishdvc.dataset.sentence_set import read_sentences
+from fishdvc.device import has_bfloat16
+from fishdvc.errors import ParamsError, list_problems
 from fishdvc.lora.adapter import add_adapter, load_adapter
 from fishdvc.machine import MachineParams
 from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.model.config import read_config
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.pipeline.shared_params import external_path
 from fishdvc.storage.atomic import atomic_folder, write_metrics
@@ -24,10 +27,15 @@ from fishdvc.storage.imports import imported_files
 from fishdvc.text.tokenizer import load_tokenizer
 from fishdvc.training.checkpoints import AdapterCheckpoints
 from fishdvc.training.curves import Curves
+from fishdvc.training.memory import StepMemory
 from fishdvc.training.module import AdapterTraining
-from fishdvc.training.params import LoraParams, TrainLoraParams
+from fishdvc.training.params import LoraParams, TrainLoraParams, misfits
 from fishdvc.training.resume import CHECKPOINT, CURVES, ResumePoints
 from fishdvc.training.trainer import build_loggers, build_trainer
+
+MIN_DIM_FOR_THREADS = 512
+"""On a CPU, narrower models are trained on one thread: their matrix products are so small that
+further threads mostly wait."""
 
 
 def train_lora(
@@ -64,19 +72,25 @@ def train_lora(
         A summary in one line; empty on all processes but the first.
 
     Raises:
-        ParamsError: Parameters do not fit together, or ``init_from`` does not exist.
+        ParamsError: Parameters do not fit together or do not fit the base, ``init_from`` does not
+            exist, training diverged, or the GPU has too little memory.
         CheckpointError: The base or the adapter ``init_from`` cannot be loaded.
         DatasetError: The shards cannot be trained on.
     """
     start_s = time.monotonic()
     seed_everything(params.seed, workers=True, verbose=False)
-    dtype = _base_dtype(params, machine)
+    if problems := misfits(adapter, params, read_config(base / "config.json")):
+        raise ParamsError(list_problems("params.yaml: correct these values", problems))
+    trainer = build_trainer(params, machine)
+    device = trainer.strategy.root_device
+    dtype = _base_dtype(params, device)
     model = load_dual_ar(base, dtype=dtype)
-    model.gradient_checkpointing = params.gradient_checkpointing
+    if device.type == "cpu" and model.config.dim < MIN_DIM_FOR_THREADS:
+        torch.set_num_threads(1)
     data = _data_module(params, base, protos)
     adapted = _adapted(model, adapter, params.init_from)
+    model.num_checkpointed = _num_checkpointed(params, model, device)
     module = AdapterTraining(adapted, params)
-    trainer = build_trainer(params, machine)
     # DVC deletes the outputs before a stage runs, so an interrupted run is kept elsewhere.
     key = _run_key(adapter, params, dtype, base, protos, num_processes=trainer.world_size)
     work = project_cache("train_lora").folder / key
@@ -98,7 +112,8 @@ def train_lora(
         print(
             f"train_lora: {_num_parameters(adapted)}; {len(data.train.sentences)} sentences, "
             f"{sum(sentence.num_tokens for sentence in data.train.sentences)} tokens; "
-            f"{params.max_steps} steps are about {epochs:.1f} epochs"
+            f"{params.max_steps} steps are about {epochs:.1f} epochs; "
+            f"{model.num_checkpointed} blocks checkpointed"
             + (f"; resuming from {point.name}" if point else ""),
             flush=True,
         )
@@ -145,7 +160,14 @@ def _fit(
         if point is None:
             trainer.validate(module, data, verbose=False)
         module.train()
-        trainer.fit(module, data, ckpt_path=point and point / CHECKPOINT)
+        try:
+            trainer.fit(module, data, ckpt_path=point and point / CHECKPOINT)
+        except torch.OutOfMemoryError as error:
+            raise ParamsError(
+                "train_lora: the GPU has too little memory; set "
+                "train_lora.gradient_checkpointing: on, or reduce train_lora.batch_size or "
+                f"train_lora.max_length: {error}"
+            ) from error
         if params.max_steps % params.val_every_steps:
             trainer.validate(module, data, verbose=False)
 
@@ -176,10 +198,27 @@ def _run_key(
     return combined_key(adapter, params, dtype, num_processes, *hashes)[:16]
 
 
-def _base_dtype(params: TrainLoraParams, machine: MachineParams) -> torch.dtype:
-    on_cuda = machine.accelerator in ("auto", "cuda") and torch.cuda.is_available()
-    auto = params.precision == "auto" and on_cuda and torch.cuda.is_bf16_supported()
+def _base_dtype(params: TrainLoraParams, device: torch.device) -> torch.dtype:
+    auto = params.precision == "auto" and has_bfloat16(device)
     return torch.bfloat16 if auto or params.precision == "bf16-true" else torch.float32
+
+
+def _num_checkpointed(params: TrainLoraParams, model: DualAR, device: torch.device) -> int:
+    """Choose the number of blocks to checkpoint, before the model is moved to the device."""
+    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    memory = StepMemory(
+        config=model.config,
+        num_frozen=sum(parameter.numel() for parameter in frozen),
+        num_trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        value_bytes=frozen[0].element_size(),
+        num_tokens=params.batch_size * params.max_length,
+    )
+    if params.gradient_checkpointing == "on":
+        return memory.num_blocks
+    if params.gradient_checkpointing == "off" or device.type != "cuda":
+        return 0
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return memory.blocks_to_checkpoint(free_bytes)
 
 
 def _data_module(params: TrainLoraParams, base: Path, protos: Path) -> SentenceDataModule:

@@ -9,14 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from fishdvc.dataset.examples import IGNORED_LABEL
-from fishdvc.model.dual_ar import DualAR, next_frames
+from fishdvc.dataset.collate import Batch
+from fishdvc.dataset.examples import IGNORED_LABEL, LabelCounts
+from fishdvc.model.dual_ar import DualAR
+from fishdvc.model.layers import Unpadding
 
-_LOGITS_PER_CHUNK = 2**24
+LOGITS_PER_CHUNK = 2**24
 """Chunk size of the vocabulary head: 64 MB in float32, and about ten times that with all
 intermediate results."""
 _FRAMES_PER_CHUNK_CPU = 64
-_FRAMES_PER_CHUNK_GPU = 1024
+FRAMES_PER_CHUNK_GPU = 1024
 """Chunk size of the fast transformer, which needs 5 MB per frame at full size in float32. A CPU is
 busy with 64 frames; on a GPU a chunk must take longer than launching its kernels."""
 
@@ -28,52 +30,35 @@ class DualARLoss:
     loss: Tensor
     """``token_loss + code_loss``. The only differentiable field."""
     token_loss: Tensor
-    """Mean cross entropy of the next token, in nats."""
+    """Cross entropy of the next token, in nats."""
     code_loss: Tensor
-    """Mean cross entropy of the codes, in nats. As in the reference implementation, labels where no
+    """Cross entropy of the codes, in nats. As in the reference implementation, labels where no
     frame follows count as a uniform guess."""
     top_5_accuracy: Tensor
     """Share of the code labels other than 0 that are among the five most likely codes, 0..1."""
-    num_tokens: Tensor
-    """Number of labels in ``token_loss``."""
-    num_codes: Tensor
-    """Number of labels in ``code_loss``."""
-    num_ranked_codes: Tensor
-    """Number of labels in ``top_5_accuracy``."""
 
 
-def dual_ar_loss(
-    model: DualAR, inputs: Tensor, labels: Tensor, *, divisors: Tensor | None = None
-) -> DualARLoss:
-    """Compute the loss of a batch.
+def dual_ar_loss(model: DualAR, batch: Batch) -> DualARLoss:
+    """Compute the loss of a batch: sums over its labels, divided by ``batch.divisors``.
 
     The numbers are those of the reference implementation, with less work: padding is skipped, the
     vocabulary head runs only at positions with a label, and the fast transformer only at frames
     with labels. Both run in chunks and compute the gradients of each chunk at once, so that memory
-    does not grow with the vocabulary or the number of frames.
+    does not grow with the vocabulary or the number of frames. No shape depends on values, so on a
+    GPU nothing waits for the queued kernels.
 
     Args:
         model: A ``DualAR``, or a PEFT model around one.
-        inputs: ``(batch, 1 + num_codebooks, tokens)``, padding on the right.
-        labels: Shape of ``inputs``, one position ahead; ignored labels are -100.
-        divisors: Divisors of the summed cross entropies of tokens and of codes, ``(2,)``. None:
-            the numbers of labels in this batch. Processes that train together pass the mean of
-            their numbers of labels; then the mean of their gradients is that of all labels.
+        batch: On the model's device.
 
     Returns:
         The loss and its parts. A part without labels is 0.
     """
-    # All operations whose shapes depend on values come first, because on a GPU each of them waits
-    # for the queued kernels.
-    counts = labels != IGNORED_LABEL
-    codes, is_frame = next_frames(inputs)
-    token_places = counts[:, 0].flatten().nonzero().squeeze(1)
-    frame_places = (counts[:, 1:].any(dim=1) & is_frame).flatten().nonzero().squeeze(1)
+    num_sequences, _, num_tokens = batch.inputs.shape
     # Positions after the last label of a sequence do not affect the loss: treat them as padding.
-    has_label = counts.any(dim=1)
-    padding_mask = has_label.flip(1).cumsum(1).flip(1) == 0
-
-    hidden = model.hidden_states(inputs, padding_mask).flatten(0, 1)
+    unpadding = Unpadding(batch.positions, num_sequences, num_tokens)
+    is_padded = len(batch.positions) < num_sequences * num_tokens
+    hidden = model.hidden_states(batch.inputs, unpadding if is_padded else None).flatten(0, 1)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def token_sums(hidden: Tensor, labels: Tensor) -> Tensor:
@@ -83,56 +68,36 @@ def dual_ar_loss(
         codes, labels = codes_and_labels.unbind(1)
         logits = model.codebook_logits(hidden, codes)
         in_top_5 = (logits.detach().topk(5).indices == labels.unsqueeze(-1)).any(-1)
-        num_right = (in_top_5 & _is_ranked(labels)).sum()
+        # Code 0 is excluded, because it also means no code.
+        num_right = (in_top_5 & (labels > 0)).sum()
         loss = _cross_entropy_sum(logits.flatten(0, 1), labels.flatten())
         return torch.stack((loss, num_right.to(loss.dtype)))
 
     (token_loss_sum,) = _sum_over_chunks(
         token_sums,
-        hidden[token_places],
-        labels[:, 0].flatten()[token_places],
+        hidden.index_select(0, batch.token_positions),
+        batch.token_labels,
         trained,
-        max(1, _LOGITS_PER_CHUNK // model.config.vocab_size),
+        max(1, LOGITS_PER_CHUNK // model.config.vocab_size),
     )
-    code_labels = labels[:, 1:].transpose(1, 2)
     code_loss_sum, num_right = _sum_over_chunks(
         code_sums,
-        hidden[frame_places],
-        torch.stack((codes, code_labels), dim=2).flatten(0, 1)[frame_places],
+        hidden.index_select(0, batch.frame_positions),
+        batch.frames,
         trained,
-        _FRAMES_PER_CHUNK_GPU if hidden.is_cuda else _FRAMES_PER_CHUNK_CPU,
+        FRAMES_PER_CHUNK_GPU if hidden.is_cuda else _FRAMES_PER_CHUNK_CPU,
     )
-
-    num_tokens = counts[:, 0].sum()
-    num_codes = counts[:, 1:].sum()
-    num_without_frame = (counts[:, 1:] & ~is_frame.unsqueeze(1)).sum()
-    num_ranked_codes = _is_ranked(labels[:, 1:]).sum()
-    code_loss_sum = code_loss_sum + num_without_frame * math.log(model.config.codebook_size)
-    if divisors is None:
-        divisors = torch.stack((num_tokens, num_codes))
-    token_divisor, code_divisor = divisors.clamp(min=1).unbind()
-    token_loss = token_loss_sum / token_divisor
-    code_loss = code_loss_sum / code_divisor
+    uniform_loss = math.log(model.config.codebook_size)
+    code_loss_sum = code_loss_sum + batch.num_codes_without_frame * uniform_loss
+    divisors = LabelCounts(*(max(1, count) for count in batch.divisors))
+    token_loss = token_loss_sum / divisors.tokens
+    code_loss = code_loss_sum / divisors.codes
     return DualARLoss(
         loss=token_loss + code_loss,
         token_loss=token_loss.detach(),
         code_loss=code_loss.detach(),
-        top_5_accuracy=(num_right / num_ranked_codes.clamp(min=1)).detach(),
-        num_tokens=num_tokens,
-        num_codes=num_codes,
-        num_ranked_codes=num_ranked_codes,
+        top_5_accuracy=(num_right / divisors.ranked_codes).detach(),
     )
-
-
-def count_labels(labels: Tensor) -> Tensor:
-    """Count the token labels and the code labels, ``(2,)``."""
-    counts = labels != IGNORED_LABEL
-    return torch.stack((counts[:, 0].sum(), counts[:, 1:].sum()))
-
-
-def _is_ranked(code_labels: Tensor) -> Tensor:
-    """Mask of the labels for top-5 accuracy. Code 0 is excluded, because it also means no code."""
-    return (code_labels != IGNORED_LABEL) & (code_labels != 0)
 
 
 def _cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:

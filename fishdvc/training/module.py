@@ -14,12 +14,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from fishdvc.dataset.collate import Batch
 from fishdvc.model.dual_ar import DualAR
-from fishdvc.training.loss import count_labels, dual_ar_loss
+from fishdvc.training.loss import DualARLoss, dual_ar_loss
 from fishdvc.training.params import TrainLoraParams
 
 ADAM_BETAS = (0.9, 0.95)
 ADAM_EPS = 1e-5
 """Values of the reference implementation."""
+PARTS = ("loss", "token_loss", "code_loss", "top_5_accuracy")
+TENSOR_METRICS = (*PARTS, "grad_norm")
 
 
 class AdapterTraining(LightningModule):
@@ -28,12 +30,19 @@ class AdapterTraining(LightningModule):
     Dropout in batch ``i`` depends only on the seed, ``i`` and the rank, so that a resumed run
     equals an uninterrupted one.
 
+    Nothing in a training step waits for the GPU. Lightning's ``log`` would, so the metrics of a
+    step are attributes, and ``Curves`` reads them on the host when it writes them.
+
     Args:
         model: A PEFT model around a ``DualAR``.
         params: Learning rate, warm-up, weight decay and seed.
 
     Attributes:
         num_batches: Number of batches trained on so far, on this process.
+        step_tensors: Metrics of the last optimizer step on this process, ``TENSOR_METRICS``. The
+            mean of all processes is that of the step.
+        step_numbers: Further metrics of the last optimizer step, equal on all processes except for
+            the throughput.
     """
 
     def __init__(self, model: PeftModel, params: TrainLoraParams) -> None:
@@ -43,9 +52,14 @@ class AdapterTraining(LightningModule):
         self.model = model
         self.params = params
         self.num_batches = 0
+        self.step_tensors = torch.zeros(len(TENSOR_METRICS))
+        self.step_numbers: dict[str, float] = {}
         self._step_start_s = time.monotonic()
         self._step_tokens = 0
-        self._val_sums = torch.zeros(2, 3)
+        self._step_parts: list[Tensor] = []
+        self._grad_norm = torch.zeros(())
+        self._val_sums = torch.zeros(3)
+        self._val_counts = np.zeros(3)
 
     @property
     def _dual_ar(self) -> DualAR:
@@ -64,6 +78,8 @@ class AdapterTraining(LightningModule):
             betas=ADAM_BETAS,
             eps=ADAM_EPS,
             weight_decay=self.params.weight_decay,
+            # The other implementations read the step of each parameter on the host.
+            fused=True,
         )
         schedule = LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warmup_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -85,62 +101,60 @@ class AdapterTraining(LightningModule):
         torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
-        """Compute the loss of a batch, and log it with its parts."""
-        result = dual_ar_loss(
-            self._dual_ar, batch.inputs, batch.labels, divisors=self._divisors(batch.labels)
-        )
+        """Compute the loss of a batch."""
+        result = dual_ar_loss(self._dual_ar, batch)
         self.num_batches += 1
-        self._step_tokens += int((~batch.padding_mask).sum())
-        several = self.trainer.world_size > 1
-        self.log("train/loss", result.loss.detach(), prog_bar=True, sync_dist=several)
-        parts = {
-            "train/token_loss": result.token_loss,
-            "train/code_loss": result.code_loss,
-            "train/top_5_accuracy": result.top_5_accuracy,
-        }
-        self.log_dict(parts, sync_dist=several)
+        self._step_tokens += len(batch.positions)
+        self._step_parts.append(_parts(result))
         return result.loss
-
-    def _divisors(self, labels: Tensor) -> Tensor | None:
-        """Mean numbers of labels of all processes, so that all labels have the same weight."""
-        if self.trainer.world_size == 1:
-            return None
-        return self.trainer.strategy.reduce(count_labels(labels).float(), reduce_op="mean")
 
     def configure_gradient_clipping(
         self,
-        optimizer: Optimizer,
+        optimizer: Optimizer,  # noqa: ARG002
         gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002
     ) -> None:
-        """Log the norm of the gradient before clipping, and the learning rate of the step."""
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        self.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
-        self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
-        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        """Compute the norm of the gradient, and clip the gradient by it."""
+        trained = [p for p in self.model.parameters() if p.grad is not None]
+        self._grad_norm = torch.nn.utils.get_total_norm([cast(Tensor, p.grad) for p in trained])
+        if gradient_clip_val:
+            torch.nn.utils.clip_grads_with_norm_(trained, gradient_clip_val, self._grad_norm)
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Take a step, and log the throughput of all processes."""
-        super().optimizer_step(*args, **kwargs)
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """Take a step, and keep its metrics."""
+        rate = optimizer.param_groups[0]["lr"]
+        super().optimizer_step(epoch, batch_idx, optimizer, *args, **kwargs)
         now_s = time.monotonic()
-        tokens_per_s = self._step_tokens * self.trainer.world_size / (now_s - self._step_start_s)
-        self.log("train/tokens_per_second", tokens_per_s)
-        self._step_start_s, self._step_tokens = now_s, 0
+        # The divisors of a batch are means over the batches of the step, and so are these parts.
+        parts = torch.stack(self._step_parts).mean(dim=0)
+        self.step_tensors = torch.cat((parts, self._grad_norm.unsqueeze(0)))
+        num_tokens = self._step_tokens * self.trainer.world_size
+        self.step_numbers = {
+            "learning_rate": rate,
+            # On a GPU, this is the time between two launches of a step.
+            "tokens_per_second": num_tokens / (now_s - self._step_start_s),
+        }
+        self._step_start_s, self._step_tokens, self._step_parts = now_s, 0, []
 
     def on_validation_epoch_start(self) -> None:
         """Reset the sums."""
-        self._val_sums = torch.zeros(2, 3, device=self.device)
+        self._val_sums = torch.zeros(3, device=self.device)
+        self._val_counts = np.zeros(3)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Add the sums and the numbers of labels of a batch."""
-        result = dual_ar_loss(self._dual_ar, batch.inputs, batch.labels)
-        means = torch.stack((result.token_loss, result.code_loss, result.top_5_accuracy)).float()
-        counts = torch.stack((result.num_tokens, result.num_codes, result.num_ranked_codes))
-        self._val_sums += torch.stack((means * counts, counts))
+        _, *means = _parts(dual_ar_loss(self._dual_ar, batch)).unbind()
+        self._val_sums += torch.stack(
+            [mean * count for mean, count in zip(means, batch.counts, strict=True)]
+        )
+        self._val_counts += batch.counts
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over all labels of the held-out sentences, of all processes."""
-        sums, counts = self.trainer.strategy.reduce(self._val_sums, reduce_op="sum")
+        own = torch.stack((self._val_sums, torch.from_numpy(self._val_counts).to(self._val_sums)))
+        sums, counts = self.trainer.strategy.reduce(own, reduce_op="sum")
         token_loss, code_loss, top_5_accuracy = (sums / counts.clamp(min=1)).unbind()
         means = {
             "val/loss": token_loss + code_loss,
@@ -151,3 +165,8 @@ class AdapterTraining(LightningModule):
         # The means are equal on all processes, but Lightning warns without sync_dist.
         self.log_dict(means, sync_dist=self.trainer.world_size > 1)
         self._step_start_s = time.monotonic()
+
+
+def _parts(result: DualARLoss) -> Tensor:
+    """The values of ``PARTS``."""
+    return torch.stack([getattr(result, name).detach() for name in PARTS]).float()

@@ -5,14 +5,22 @@ from typing import Literal
 
 from pydantic import Field
 
+from fishdvc.model.config import DualARConfig
 from fishdvc.validation import Checked, Items
+
+_MOST_STEPS = 10**9 - 1
+"""Names of checkpoints have nine digits."""
+_LARGEST_FLOAT = 1e6
+"""Far above every useful value, and far below the largest that float32 holds."""
 
 
 class LoraParams(Checked):
     """Section ``lora`` of params.yaml: the adapter."""
 
     r: int = Field(ge=1, description="Rank.")
-    alpha: float = Field(gt=0, description="The adapter's output is scaled by alpha / r.")
+    alpha: float = Field(
+        gt=0, le=_LARGEST_FLOAT, description="The adapter's output is scaled by alpha / r."
+    )
     dropout: float = Field(ge=0, lt=1, description="Dropout probability of linear adapters.")
     use_rslora: bool = Field(description="Scale by alpha / sqrt(r) instead.")
     use_dora: bool = Field(description="Also learn the norm of each weight (DoRA).")
@@ -25,20 +33,31 @@ class TrainLoraParams(Checked):
     init_from: str | None = Field(
         description="Folder of an earlier adapter to continue from, with its own r, alpha, targets."
     )
-    max_steps: int = Field(ge=1, description="Number of optimizer steps.")
-    learning_rate: float = Field(gt=0, description="Learning rate of AdamW after the warm-up.")
-    warmup_steps: int = Field(ge=0, description="Optimizer steps until the full learning rate.")
-    weight_decay: float = Field(ge=0, description="Weight decay of AdamW.")
-    batch_size: int = Field(ge=1, description="Sequences per batch, on each device.")
-    accumulate_grad_batches: int = Field(ge=1, description="Batches per optimizer step.")
-    max_length: int = Field(ge=16, description="Maximum number of tokens in a sequence.")
-    gradient_clip_norm: float = Field(ge=0, description="Maximum gradient norm. 0: no clipping.")
-    val_every_steps: int = Field(ge=1, description="Optimizer steps between validations.")
-    checkpoint_every_steps: int = Field(
-        ge=1, description="Optimizer steps between checkpoints, a multiple of val_every_steps."
+    max_steps: int = Field(ge=1, le=_MOST_STEPS, description="Number of optimizer steps.")
+    learning_rate: float = Field(
+        gt=0, le=_LARGEST_FLOAT, description="Learning rate of AdamW after the warm-up."
     )
-    gradient_checkpointing: bool = Field(
-        description="Recompute activations in the backward pass: less memory, a third more time."
+    warmup_steps: int = Field(
+        ge=0, le=_MOST_STEPS, description="Optimizer steps until the full learning rate."
+    )
+    weight_decay: float = Field(ge=0, le=_LARGEST_FLOAT, description="Weight decay of AdamW.")
+    batch_size: int = Field(ge=1, le=10_000, description="Sequences per batch, on each device.")
+    accumulate_grad_batches: int = Field(ge=1, le=10_000, description="Batches per optimizer step.")
+    max_length: int = Field(ge=16, description="Maximum number of tokens in a sequence.")
+    gradient_clip_norm: float = Field(
+        ge=0, le=_LARGEST_FLOAT, description="Maximum gradient norm. 0: no clipping."
+    )
+    val_every_steps: int = Field(
+        ge=1, le=_MOST_STEPS, description="Optimizer steps between validations."
+    )
+    checkpoint_every_steps: int = Field(
+        ge=1,
+        le=_MOST_STEPS,
+        description="Optimizer steps between checkpoints, a multiple of val_every_steps.",
+    )
+    gradient_checkpointing: Literal["auto", "on", "off"] = Field(
+        description="Recompute activations in the backward pass: less memory, a third more time. "
+        "auto: on a CUDA GPU, in as many blocks as the free memory requires; else off."
     )
     seed: int = Field(
         ge=0, lt=2**32, description="Seed of new adapters, sentence order and dropout."
@@ -55,3 +74,16 @@ class TrainLoraParams(Checked):
                 f"checkpoint_every_steps: must be a multiple of val_every_steps "
                 f"({self.val_every_steps}), got {self.checkpoint_every_steps}"
             )
+
+
+def misfits(adapter: LoraParams, params: TrainLoraParams, config: DualARConfig) -> list[str]:
+    """List the values that do not fit the base, one line each."""
+    problems = []
+    if params.max_length > config.max_seq_len:
+        problems.append(
+            f"train_lora.max_length: must be at most max_seq_len = {config.max_seq_len} of the "
+            f"base, got {params.max_length}"
+        )
+    if params.init_from is None and adapter.r > config.dim:
+        problems.append(f"lora.r: must be at most dim = {config.dim} of the base, got {adapter.r}")
+    return problems

@@ -50,7 +50,7 @@ def test_an_epoch_holds_every_sentence_once_and_whole(sentences: SentenceSet) ->
     assert sorted(flat) == list(range(NUM_SENTENCES))
     assert all(len({n < 12 for n in sequence}) == 1 for batch in seen for sequence in batch)
     num_tokens = sum(sentence.num_tokens for sentence in sentences.sentences)
-    assert sum(int((~batch.padding_mask).sum()) for batch in batches) == num_tokens
+    assert sum(len(batch.positions) for batch in batches) == num_tokens
     assert max(batch.inputs.shape[2] for batch in batches) <= 200
 
 
@@ -76,6 +76,39 @@ def test_sentences_seen_are_counted_over_all_ranks(sentences: SentenceSet) -> No
         first |= {n for s in sentences_in(next(iter(data.train_dataloader()))) for n in s}
     assert data.num_sentences_seen(1, 2) == len(first) < NUM_SENTENCES
     assert data.num_sentences_seen(100, 2) == NUM_SENTENCES
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_divisors_are_the_mean_numbers_of_labels_of_a_step(
+    sentences: SentenceSet, batch_size: int
+) -> None:
+    data = data_of(sentences, accumulate_grad_batches=2, batch_size=batch_size, max_length=60)
+    ranks = []
+    for rank in range(3):
+        data.trainer = on_rank(rank, 3)
+        ranks.append(list(data.train_dataloader()))
+    for first in range(0, len(ranks[0]), 2):
+        step = [batch for batches in ranks for batch in batches[first : first + 2]]
+        mean = np.mean([batch.counts for batch in step], axis=0)
+        for batch in step:
+            assert batch.divisors == pytest.approx(tuple(mean))
+
+
+@pytest.mark.parametrize(("num_clips", "num_ranks"), [(10, 4), (5, 2), (5, 3), (1, 8)])
+def test_validation_uses_every_clip_once_on_any_number_of_ranks(
+    sentences: SentenceSet, num_clips: int, num_ranks: int
+) -> None:
+    val = SentenceSet(sentences.sentences[:num_clips], sentences.speakers[:num_clips], ())
+    data = SentenceDataModule(sentences, val, batch_size=1, max_length=200, seed=1, padding_id=1025)
+    loaders = []
+    for rank in range(num_ranks):
+        data.trainer = on_rank(rank, num_ranks)
+        loaders.append(list(data.val_dataloader()))
+    assert len({len(batches) for batches in loaders}) == 1
+    labels = [label for batches in loaders for b in batches for label in b.token_labels.tolist()]
+    data.trainer = on_rank(0, 1)
+    alone = [label for b in data.val_dataloader() for label in b.token_labels.tolist()]
+    assert sorted(labels) == sorted(alone)
 
 
 def test_validation_sentences_are_single_and_sorted_by_length(sentences: SentenceSet) -> None:

@@ -45,3 +45,12 @@ def test_each_alternative_text_has_its_own_example(tokenizer: Tokenizer) -> None
         alone = training_example(tokenize_sentence(tokenizer, [text], codes))
         np.testing.assert_array_equal(training_example(sentence, index), alone)
     assert sentence.num_tokens == training_example(sentence, 1)[0].shape[1]
+
+
+@pytest.mark.parametrize("num_frames", [1, 7])
+def test_label_counts_are_those_of_the_example(tokenizer: Tokenizer, num_frames: int) -> None:
+    codes = np.arange(8 * num_frames).reshape(8, num_frames) % 5
+    sentence = tokenize_sentence(tokenizer, ["text"], codes)
+    _, labels = training_example(sentence)
+    expected = ((labels[0] != -100).sum(), (labels[1:] != -100).sum(), (labels[1:] > 0).sum())
+    assert sentence.label_counts == expected

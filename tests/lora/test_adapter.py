@@ -11,6 +11,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from fishdvc.dataset.collate import Batch, batch_of
 from fishdvc.errors import CheckpointError, ParamsError
 from fishdvc.lora.adapter import (
     ALL_TARGETS,
@@ -44,6 +45,10 @@ def batch(assets: Path) -> dict[str, Tensor]:
     return load_file(assets / "text2semantic/forward.safetensors")
 
 
+def labelled(batch: dict[str, Tensor]) -> Batch:
+    return batch_of(batch["inputs"].numpy(), batch["labels"].numpy())
+
+
 def reference_names(peft_model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the trained parameters by the names of the reference, ``<module>.lora_A``."""
     return {
@@ -69,7 +74,7 @@ def test_one_training_step_equals_the_reference(
     for name, parameter in trained.items():
         parameter.data.copy_(initial[name])
 
-    loss = dual_ar_loss(peft_model, batch["inputs"], batch["labels"]).loss
+    loss = dual_ar_loss(peft_model, labelled(batch)).loss
     torch.testing.assert_close(loss.detach(), golden["loss"].squeeze(), rtol=1e-5, atol=1e-5)
 
     loss.backward()
@@ -90,7 +95,7 @@ def test_adapters_are_float32_on_a_bfloat16_base(
     load_base: LoadBase, batch: dict[str, Tensor]
 ) -> None:
     peft_model = add_adapter(load_base(dtype=torch.bfloat16), r=2, alpha=4, dropout=0.0)
-    loss = dual_ar_loss(peft_model, batch["inputs"], batch["labels"]).loss
+    loss = dual_ar_loss(peft_model, labelled(batch)).loss
     loss.backward()
     assert loss.isfinite()
     for name, parameter in peft_model.named_parameters():

@@ -1,14 +1,17 @@
 """train_lora: adapters, metrics and curves of a run, and equal bytes from equal seeds."""
 
 import contextlib
+import csv
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from fishdvc.errors import CheckpointError, DatasetError, FishdvcError, ParamsError
 from fishdvc.lora.files import read_adapter
@@ -73,6 +76,7 @@ def test_a_run_writes_metrics_and_a_summary(finished: Finished) -> None:
     (line,) = finished.printed.splitlines()
     assert "9 sentences" in line
     assert "4 steps are about" in line
+    assert "0 blocks checkpointed" in line
 
 
 def test_a_run_writes_curves_by_optimizer_step_and_logs(finished: Finished) -> None:
@@ -90,7 +94,10 @@ def test_a_run_writes_curves_by_optimizer_step_and_logs(finished: Finished) -> N
     assert column(folder, "val/loss") == pytest.approx(losses)
     assert list(column(folder, "train/learning_rate").values()) == pytest.approx([1e-3] * 4)
     assert min(column(folder, "train/tokens_per_second").values()) > 0
-    assert (folder / "logs/start/metrics.csv").is_file()
+    log = (folder / "logs/start/metrics.csv").read_text()
+    rows = list(csv.DictReader(io.StringIO(log)))
+    logged = {int(row["step"]): float(row["train/loss"]) for row in rows if row["train/loss"]}
+    assert logged == pytest.approx(column(folder, "train/loss"))
 
 
 def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(finished: Finished, run: Any) -> None:
@@ -145,9 +152,33 @@ def test_checkpoints_without_a_validation_raise() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gradient_checkpointing", True),
+        ("learning_rate", 1e300),
+        ("weight_decay", 1e300),
+        ("gradient_clip_norm", 1e300),
+        ("max_steps", 10**9),
+        ("warmup_steps", 10**400),
+        ("accumulate_grad_batches", 10**9),
+    ],
+)
+def test_values_that_would_fail_later_are_out_of_range(name: str, value: object) -> None:
+    values = {**vars(shipped("train_lora")), name: value}
+    with pytest.raises(ParamsError, match=f"{name}: must be"):
+        parse(values, TrainLoraParams, where="params.yaml", error=ParamsError)
+
+
+@pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
         ({"lora": {"targets": ("wqkv", "w9")}}, ParamsError, "'w9': unknown"),
+        ({"max_length": 513}, ParamsError, r"max_length: must be at most max_seq_len = 512 of the"),
+        (
+            {"lora": {"r": 33}},
+            ParamsError,
+            r"lora\.r: must be at most dim = 32 of the base",
+        ),
         ({"max_length": 20}, DatasetError, r"every sentence is too long; .* \(9 problems\)"),
         ({"base": Path("empty")}, CheckpointError, r"empty/config\.json"),
         ({"init_from": "lora/step_000000002"}, ParamsError, "is not in data/external/train_lora"),
@@ -159,3 +190,27 @@ def test_errors_are_raised_before_anything_is_written(
     with pytest.raises(error, match=message):
         run(**changes)
     assert list(Path().iterdir()) == []
+
+
+def test_gradient_checkpointing_changes_no_adapter(finished: Finished, run: Any) -> None:
+    run(lora={"dropout": 0.1}, gradient_checkpointing="on")
+    assert adapters(Path()) == adapters(finished.folder)
+
+
+def test_a_diverging_run_stops_and_keeps_the_adapters_before(run: Any) -> None:
+    message = r"training diverged: \S+ is nan at step \d+ with learning rate 1e\+06; try a tenth of"
+    with pytest.raises(ParamsError, match=message) as error:
+        run(learning_rate=1e6, max_steps=8, gradient_clip_norm=0.0, warmup_steps=0)
+    assert not Path("lora").exists()
+    kept = Path(str(error.value).rpartition("before are in ")[2])
+    for file in kept.rglob("*.safetensors"):
+        assert all(tensor.isfinite().all() for tensor in load_file(file).values())
+
+
+def test_a_base_that_is_not_finite_is_named(run: Any, base_folder: Path) -> None:
+    shutil.copytree(base_folder, "broken")
+    weights = torch.load("broken/model.pth")
+    weights["norm.weight"][0] = torch.nan
+    torch.save(weights, "broken/model.pth")
+    with pytest.raises(CheckpointError, match=r"val/loss is nan before the first step: the base"):
+        run(base=Path("broken"))

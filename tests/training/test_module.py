@@ -7,6 +7,7 @@ import torch
 
 from fishdvc.dataset.collate import Batch
 from fishdvc.training.loss import dual_ar_loss
+from fishdvc.training.module import TENSOR_METRICS
 
 
 def test_only_the_adapter_is_trained(make_module: Any, make_trainer: Any, loader: Any) -> None:
@@ -42,16 +43,12 @@ def test_the_validation_loss_is_the_mean_over_all_labels(
     module.eval()
     with torch.inference_mode():
         for batch in batches:
-            result = dual_ar_loss(module.model, batch.inputs, batch.labels)
+            result = dual_ar_loss(module.model, batch)
             losses.append(float(result.loss))
-            parts = (
-                (result.token_loss, result.num_tokens),
-                (result.code_loss, result.num_codes),
-                (result.top_5_accuracy, result.num_ranked_codes),
-            )
-            for i, (mean, count) in enumerate(parts):
-                sums[i] += float(mean) * int(count)
-                counts[i] += int(count)
+            parts = (result.token_loss, result.code_loss, result.top_5_accuracy)
+            for i, (mean, count) in enumerate(zip(parts, batch.counts, strict=True)):
+                sums[i] += float(mean) * count
+                counts[i] += count
     token_loss, code_loss, top_5 = (sums / counts).tolist()
     assert figures["val/token_loss"] == pytest.approx(token_loss, rel=1e-5)
     assert figures["val/code_loss"] == pytest.approx(code_loss, rel=1e-5)
@@ -81,14 +78,15 @@ def test_every_metric_of_a_step_is_logged(
     make_module: Any, make_trainer: Any, loader: Any, batches: list[Batch]
 ) -> None:
     module = make_module(warmup_steps=2)
-    expected = dual_ar_loss(module.model, batches[0].inputs, batches[0].labels)
+    expected = dual_ar_loss(module.model, batches[0])
     expected.loss.backward()
     gradients = [p.grad for p in module.model.parameters() if p.grad is not None]
     norm = float(torch.nn.utils.get_total_norm(gradients))
     module.zero_grad()
     trainer = make_trainer(max_steps=1, val_every_steps=1)
     trainer.fit(module, loader, loader)
-    figures = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
+    tensors = dict(zip(TENSOR_METRICS, module.step_tensors.tolist(), strict=True))
+    figures = {f"train/{k}": v for k, v in (tensors | module.step_numbers).items()}
     assert figures["train/loss"] == pytest.approx(expected.loss.item(), rel=1e-5)
     assert figures["train/token_loss"] == pytest.approx(expected.token_loss.item(), rel=1e-5)
     assert figures["train/code_loss"] == pytest.approx(expected.code_loss.item(), rel=1e-5)

@@ -18,7 +18,7 @@ from demo_base.recipe.sequences import (
 )
 from demo_base.recipe.training_loop import TrainingParams, train
 from demo_base.recipe.voices import voice_shares
-from fishdvc.dataset.examples import IGNORED_LABEL, TokenizedSentence, tokenize_sentence
+from fishdvc.dataset.examples import TokenizedSentence, tokenize_sentence
 from fishdvc.model.config import read_config
 from fishdvc.params import read_params
 from fishdvc.text.tokenizer import Tokenizer, load_tokenizer
@@ -105,15 +105,17 @@ def main() -> None:
 
     def step(number: int) -> dict[str, Tensor]:
         sequences = sampler.sequences(number, params.batch_frames)
-        batch = collate(sequences, padding_id=tokenizer.end_of_text_id)
         torch.manual_seed(params.seed * 2**32 + number)
         left = 1 - number / params.num_steps
         model.noise = params.history_noise * left
         model.log_weights = diagonal_log_weights(sequences, shape, spread=params.guidance_spread)
         # The fast transformer takes as long as the slow one and learns faster.
-        left_out = torch.rand(batch.labels[:, 0].shape) >= params.fast_share
-        batch.labels[:, 1:].masked_fill_(left_out.unsqueeze(1), IGNORED_LABEL)
-        figures = dual_ar_loss(model, batch.inputs, batch.labels)
+        batch = collate(
+            sequences,
+            padding_id=tokenizer.end_of_text_id,
+            code_label_share=params.fast_share,
+        )
+        figures = dual_ar_loss(model, batch)
         miss = torch.stack(model.misses).mean()
         return {
             "loss": figures.loss + params.guidance * left * miss,

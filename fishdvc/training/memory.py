@@ -1,0 +1,87 @@
+"""Estimate the memory of a training step, to choose how many blocks to checkpoint."""
+
+from dataclasses import dataclass
+
+from fishdvc.model.config import DualARConfig
+from fishdvc.training.loss import FRAMES_PER_CHUNK_GPU, LOGITS_PER_CHUNK
+
+USABLE_SHARE = 0.9
+"""Share of the free memory that a step may use by the estimate, which is up to 6 % too low."""
+_ADAPTER_BYTES = 5 * 4
+"""Per trained value: itself, its gradient, that of the loss chunks, and two moments of AdamW."""
+_BYTES_PER_LOGIT = 40
+"""With all intermediate results of the cross entropy and its gradient, in float32."""
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """Sizes that the memory of a training step on a GPU depends on. All estimates are in bytes.
+
+    Every linear layer of a block is assumed to have an adapter with dropout.
+    """
+
+    config: DualARConfig
+    num_frozen: int
+    """Values of the base."""
+    num_trained: int
+    """Values of the adapter, in float32."""
+    value_bytes: int
+    """Bytes of a value of the base and of the activations: 2 in bfloat16, 4 in float32."""
+    num_tokens: int
+    """Tokens of the largest batch."""
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks of both transformers."""
+        return self.config.n_layer + self.config.n_fast_layer
+
+    def block_bytes(self) -> int:
+        """Activations that one block of the slow transformer keeps per token for its gradient."""
+        c = self.config
+        kv_dim = c.dim // c.n_head * c.n_local_heads
+        norms = 2 * 4 * c.dim
+        # Of the input of an adapter: the values after dropout and the mask.
+        adapters = (self.value_bytes + 1) * (4 * c.dim + c.intermediate_size)
+        attention = self.value_bytes * 3 * (c.dim + kv_dim)
+        feed_forward = self.value_bytes * 3 * c.intermediate_size
+        return norms + adapters + attention + feed_forward
+
+    def step_bytes(self, num_checkpointed: int) -> int:
+        """Estimate the peak of a step with some blocks checkpointed, the slow ones first."""
+        c = self.config
+        num_slow = min(num_checkpointed, c.n_layer)
+        num_fast = num_checkpointed - num_slow
+        block, checkpoint = self.block_bytes(), self.value_bytes * c.dim
+
+        def kept(num_blocks: int, num_checkpointed: int) -> int:
+            """Bytes per token of a transformer, with one checkpointed block recomputed."""
+            recomputed = block if num_checkpointed else 0
+            return (
+                (num_blocks - num_checkpointed) * block + num_checkpointed * checkpoint + recomputed
+            )
+
+        num_positions = min(self.num_tokens, FRAMES_PER_CHUNK_GPU) * c.num_codebooks
+        chunk_of_fast = num_positions * (
+            kept(c.n_fast_layer, num_fast) + _BYTES_PER_LOGIT * c.codebook_size
+        )
+        num_logits = min(LOGITS_PER_CHUNK, self.num_tokens * c.vocab_size)
+        # Gradients inside of a block, about those of all its activations in the feed-forward.
+        gradients = self.num_tokens * self.value_bytes * 4 * c.intermediate_size
+        return (
+            self.num_frozen * self.value_bytes
+            + self.num_trained * _ADAPTER_BYTES
+            + self.num_tokens * kept(c.n_layer, num_slow)
+            + max(chunk_of_fast, num_logits * _BYTES_PER_LOGIT, gradients)
+        )
+
+    def blocks_to_checkpoint(self, free_bytes: int) -> int:
+        """Return the smallest number of checkpointed blocks with which a step fits.
+
+        If none is enough, return the number of all blocks.
+
+        Args:
+            free_bytes: Free memory of the GPU before the model is moved there.
+        """
+        usable = USABLE_SHARE * free_bytes
+        numbers = range(self.num_blocks + 1)
+        return next((k for k in numbers if self.step_bytes(k) <= usable), self.num_blocks)
