@@ -1,0 +1,37 @@
+"""Run the tests with the marker ``cuda``."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+from gpu_parts.measuring import PROJECT, Record, Setup
+
+OPTIONS = ["-q", "-m", "cuda", "-p", "no:cacheprovider"]
+# A GPU machine may have no pytest-xdist, and other versions of packages that warn.
+OPTIONS += ["-o", "addopts=--import-mode=importlib", "-W", "default"]
+
+
+def measure(setup: Setup, record: Record) -> None:
+    """Record how many tests passed. A failed, skipped or missing test is an error."""
+    with record.case("tests with the marker cuda") as figures:
+        pytest = subprocess.Popen(
+            [sys.executable, "-m", "pytest", *OPTIONS, "tests/cuda"],
+            cwd=PROJECT,
+            env={**os.environ, "FISHDVC_TEST_DEVICE": setup.device.type},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            output, _ = pytest.communicate(timeout=2 * setup.budget_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(pytest.pid, signal.SIGKILL)
+            output = f"{pytest.communicate()[0]}\nkilled after {2 * setup.budget_s:.0f} s"
+        counts = re.findall(r"(\d+) (passed|failed|skipped|errors?)\b", output)
+        figures.update({outcome: int(count) for count, outcome in counts})
+        if pytest.returncode or not figures.get("passed") or figures.get("skipped"):
+            print(output, file=sys.stderr)
+            raise RuntimeError(f"pytest ended with {pytest.returncode}\n{output[-8000:]}")
