@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 
@@ -23,15 +22,14 @@ def measure(setup: Setup, record: Record) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
         )
-        try:
-            output, _ = pytest.communicate(timeout=2 * setup.budget_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(pytest.pid, signal.SIGKILL)
-            output = f"{pytest.communicate()[0]}\nkilled after {2 * setup.budget_s:.0f} s"
+        assert pytest.stdout is not None
+        lines = []
+        for line in pytest.stdout:
+            lines.append(line)
+            print(line, end="", flush=True)  # Also seen if this part is stopped.
+        output = "".join(lines)
         counts = re.findall(r"(\d+) (passed|failed|skipped|errors?)\b", output)
         figures.update({outcome: int(count) for count, outcome in counts})
-        if pytest.returncode or not figures.get("passed") or figures.get("skipped"):
-            print(output, file=sys.stderr)
+        if pytest.wait() or not figures.get("passed") or figures.get("skipped"):
             raise RuntimeError(f"pytest ended with {pytest.returncode}\n{output[-8000:]}")
