@@ -32,4 +32,5 @@ def measure(setup: Setup, record: Record) -> None:
         counts = re.findall(r"(\d+) (passed|failed|skipped|errors?)\b", output)
         figures.update({outcome: int(count) for count, outcome in counts})
         if pytest.wait() or not figures.get("passed") or figures.get("skipped"):
-            raise RuntimeError(f"pytest ended with {pytest.returncode}\n{output[-8000:]}")
+            last = output.strip().splitlines()[-1:]
+            raise RuntimeError(f"pytest: {' '.join(last)}\n{output[-8000:]}")

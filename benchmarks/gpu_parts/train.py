@@ -41,7 +41,7 @@ def measure(setup: Setup, record: Record) -> None:
         for checkpointing in (False, True):
             suffix = ", gradient checkpointing" if checkpointing else ""
             with record.case(f"train {num_sequences} x {num_tokens} tokens{suffix}") as figures:
-                model.gradient_checkpointing = checkpointing
+                set_checkpointing(model, on=checkpointing)
                 steps = train(setup, adapted, batch, budget_s=setup.budget_s / 2 / len(shapes))
                 first_s, *later_s = steps.durations_s()
                 step_s = statistics.median(later_s[WARMUP_STEPS - 1 :] or later_s[-1:])
@@ -53,6 +53,11 @@ def measure(setup: Setup, record: Record) -> None:
                 figures["loss"] = steps.loss
                 if not np.isfinite(steps.loss):
                     raise ValueError(f"expected a finite loss, got {steps.loss}")
+
+
+def set_checkpointing(model: DualAR, *, on: bool) -> None:
+    """Recompute the activations of all blocks, or of none."""
+    model.gradient_checkpointing = on
 
 
 def random_batch(model: DualAR, num_sequences: int, num_tokens: int) -> Batch:
