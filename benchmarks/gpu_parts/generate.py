@@ -2,13 +2,12 @@
 
 import statistics
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fishdvc.generation.generate import generate
+from fishdvc.generation.generate import Generator
 from fishdvc.generation.settings import Sampling
 from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.model.dual_ar import DualAR
@@ -17,12 +16,9 @@ from gpu_parts.measuring import Record, Setup, peak_gb, repeat_s, synchronize, t
 BATCH_SIZES = (1, 16, 64)
 NUM_FRAMES = 200
 """Frames of each sentence, 9.3 s of speech."""
-NUM_FIRST_FRAMES = 32
 NUM_CODES = 1000
 """Codes that the published codec has."""
 FRAME_RATE_HZ = 44_100 / 2048
-
-Generate = Callable[..., list[Tensor]]
 
 
 def measure(setup: Setup, record: Record) -> None:
@@ -43,19 +39,8 @@ def measure(setup: Setup, record: Record) -> None:
     for batch_size in BATCH_SIZES[: 2 if setup.tiny else None]:
         plural = "s" if batch_size > 1 else ""
         with record.case(f"generate {batch_size} sentence{plural}") as figures:
-            sentences = Sentences(setup, models[0], batch_size)
-            sentences.measure(figures, budget_s=setup.budget_s / len(BATCH_SIZES))
-
-
-def make_generate(model: DualAR, batch_size: int) -> Generate:  # noqa: ARG001
-    """Return a function of prompts, ``seeds``, ``max_new_frames`` and ``on_frame``."""
-
-    def run(prompts: list[Tensor], **options: Any) -> list[Tensor]:
-        return generate(
-            model, prompts, sampling=Sampling(), end_id=None, num_codes=NUM_CODES, **options
-        )
-
-    return run
+            budget_s = setup.budget_s / len(BATCH_SIZES)
+            Sentences(setup, models[0], batch_size).measure(figures, budget_s=budget_s)
 
 
 class Sentences:
@@ -64,32 +49,33 @@ class Sentences:
     def __init__(self, setup: Setup, model: DualAR, batch_size: int) -> None:
         self.device = setup.device
         self.num_frames = 8 if setup.tiny else NUM_FRAMES
-        self.generate = make_generate(model, batch_size)
+        self.generator = Generator(
+            model,
+            sampling=Sampling(),
+            end_id=None,
+            num_codes=NUM_CODES,
+            batch_size=max(BATCH_SIZES),
+        )
         self.prompts = [random_prompt(model, 24 + i % 16, seed=i) for i in range(batch_size)]
         self.first_frame_s = 0.0
 
     def measure(self, figures: dict[str, Any], *, budget_s: float) -> None:
-        """Fill in the figures. With little time, fewer frames are generated."""
-        num_first = min(NUM_FIRST_FRAMES, self.num_frames)
-        first_s = timed_s(self.device, lambda: self.run(num_first))
+        """Fill in the figures of a first run, and of later ones if there is time."""
+        run_s = timed_s(self.device, self.run)
+        figures["first_run_s"] = run_s
         figures["first_run_first_frame_s"] = self.first_frame_s
-        figures["first_run_s"] = first_s
-        per_frame_s = timed_s(self.device, lambda: self.run(num_first)) / num_first
-        figures["first_frame_s"] = self.first_frame_s
-        num_frames = max(num_first, min(self.num_frames, int(budget_s / per_frame_s)))
-        times_s = repeat_s(
-            self.device, lambda: self.run(num_frames), budget_s=budget_s - first_s, most=4
-        )
-        # The first of several runs may prepare CUDA for longer sequences.
-        run_s = statistics.median(times_s[1:] or times_s)
-        frames_per_s = len(self.prompts) * num_frames / run_s
-        figures["frames_per_s"] = frames_per_s
-        figures["x_real_time"] = frames_per_s / FRAME_RATE_HZ
-        figures["frames_each"] = num_frames
+        figures["later_runs"] = 0
+        if run_s < budget_s:
+            times_s = repeat_s(self.device, self.run, budget_s=budget_s - run_s)
+            run_s = statistics.median(times_s)
+            figures["first_frame_s"] = self.first_frame_s
+            figures["later_runs"] = len(times_s)
+        figures["frames_per_s"] = len(self.prompts) * self.num_frames / run_s
+        figures["x_real_time"] = figures["frames_per_s"] / FRAME_RATE_HZ
+        figures["frames_each"] = self.num_frames
         figures["peak_gb"] = peak_gb(self.device)
-        figures["runs"] = len(times_s)
 
-    def run(self, num_frames: int) -> None:
+    def run(self) -> None:
         """Generate frames for each sentence, and note when the first one was ready."""
         self.first_frame_s = 0.0
         start_s = time.perf_counter()
@@ -99,18 +85,18 @@ class Sentences:
                 synchronize(self.device)
                 self.first_frame_s = time.perf_counter() - start_s
 
-        seeds = range(len(self.prompts))
-        codes = self.generate(
-            self.prompts, seeds=seeds, max_new_frames=num_frames, on_frame=on_frame
+        seeds = list(range(len(self.prompts)))
+        codes = self.generator.generate(
+            self.prompts, seeds=seeds, max_new_frames=self.num_frames, on_frame=on_frame
         )
         lengths = {frames.shape[-1] for frames in codes}
-        if lengths != {num_frames}:
-            raise ValueError(f"expected {num_frames} frames of each sentence, got {lengths}")
+        if lengths != {self.num_frames}:
+            raise ValueError(f"expected {self.num_frames} frames of each, got {lengths}")
 
 
 def random_prompt(model: DualAR, num_tokens: int, *, seed: int) -> Tensor:
-    """Draw a prompt of text, ``(1 + num_codebooks, tokens)``, on the model's device."""
+    """Draw a prompt of text, ``(1 + num_codebooks, tokens)``."""
     generator = torch.Generator().manual_seed(seed)
     prompt = torch.zeros(1 + model.config.num_codebooks, num_tokens, dtype=torch.int64)
     prompt[0] = torch.randint(0, 256, (num_tokens,), generator=generator)
-    return prompt.to(model.embeddings.weight.device)
+    return prompt

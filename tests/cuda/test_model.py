@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fishdvc.dataset.collate import Batch
-from fishdvc.lora.adapter import add_adapter, load_adapters, save_adapter, use_adapter
-from fishdvc.model.checkpoint import load_dual_ar
+from fishdvc.lora.adapter import add_adapter, load_adapter, save_adapter
+from fishdvc.lora.switch import read_adapters, use_adapter
+from fishdvc.model.checkpoint import load_dual_ar, load_weights
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.training.loss import DualARLoss, dual_ar_loss
 
@@ -50,12 +51,14 @@ def test_logits_equal_the_reference(
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_one_training_step_equals_the_reference(
-    model: DualAR, golden: dict[str, Tensor], assets: Path, checkpointing: bool
+    model: DualAR,
+    golden: dict[str, Tensor],
+    assets: Path,
+    device: torch.device,
+    checkpointing: bool,
 ) -> None:
     model.gradient_checkpointing = checkpointing
-    step = load_file(
-        assets / "text2semantic/lora_step.safetensors", device=str(model_device(model))
-    )
+    step = load_file(assets / "text2semantic/lora_step.safetensors", device=device.type)
     adapted = add_adapter(model, r=4, alpha=8, dropout=0.0)
     trained = {
         re.sub(r"lora_(?:embedding_)?([AB])\.default(\.weight)?$", r"lora_\1", name).removeprefix(
@@ -91,27 +94,31 @@ def test_the_loss_on_a_bfloat16_base_is_near_that_of_float32(
             assert parameter.grad.isfinite().all(), name
 
 
-def test_several_adapters_compute_the_same_as_on_the_cpu(
+def test_merged_and_running_adapters_compute_the_same_as_on_the_cpu(
     assets: Path, golden: dict[str, Tensor], device: torch.device, tmp_path: Path
 ) -> None:
+    base = assets / "text2semantic"
     folders = [tmp_path / "first", tmp_path / "second"]
     for seed, folder in enumerate(folders):
-        save_adapter(random_adapter(load_dual_ar(assets / "text2semantic"), seed), folder)
-    models = [
-        load_adapters(load_dual_ar(assets / "text2semantic", device=on), folders)
-        for on in (torch.device("cpu"), device)
-    ]
+        save_adapter(random_adapter(load_dual_ar(base), seed), folder)
+    switched = load_dual_ar(base, device=device)
     found = []
-    for folder in folders:
-        logits = []
-        for peft_model in models:
-            use_adapter(peft_model, folder)
-            inputs = golden["inputs"][:, :, :40].to(model_device(peft_model))
-            with torch.inference_mode():
-                logits.append(peft_model(inputs).token_logits.cpu())
-        torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-3)
-        found.append(logits[1])
+    for folder, adapter in zip(folders, read_adapters(switched, folders), strict=True):
+        use_adapter(switched, load_weights(base / "model.pth"), adapter)
+        running = load_adapter(load_dual_ar(base, device=device), folder)
+        expected = logits(load_adapter(load_dual_ar(base), folder), golden)
+        for model in (switched, running):
+            torch.testing.assert_close(logits(model, golden), expected, rtol=1e-4, atol=1e-3)
+        found.append(expected)
     assert (found[0] - found[1]).abs().max() > 0.1
+
+
+@torch.inference_mode()
+def logits(model: nn.Module, golden: dict[str, Tensor]) -> Tensor:
+    """Compute logits of some tokens on the model's device, and return them on the CPU."""
+    inputs = golden["inputs"][:, :, :40].to(next(model.parameters()).device)
+    token_logits: Tensor = model(inputs).token_logits
+    return token_logits.cpu()
 
 
 def random_adapter(model: DualAR, seed: int) -> PeftModel:
@@ -121,7 +128,3 @@ def random_adapter(model: DualAR, seed: int) -> PeftModel:
         if parameter.requires_grad:
             parameter.data += 0.05 * torch.randn_like(parameter)
     return adapted
-
-
-def model_device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device
