@@ -10,6 +10,7 @@ import resource
 import time
 
 import torch
+from full_size_base import FULL_SIZE, SEMANTIC_BEGIN_ID
 from machine_speed import measure_gflops
 
 from fishdvc.dataset.collate import Batch, batch_of
@@ -18,23 +19,6 @@ from fishdvc.model.config import DualARConfig
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.training.loss import dual_ar_loss
 
-FULL_SIZE = {
-    "vocab_size": 102048,
-    "max_seq_len": 8192,
-    "codebook_size": 1024,
-    "num_codebooks": 8,
-    "dim": 1024,
-    "n_layer": 24,
-    "n_head": 16,
-    "n_local_heads": 2,
-    "intermediate_size": 4096,
-    "n_fast_layer": 4,
-    "fast_dim": 1024,
-    "fast_n_head": 16,
-    "fast_n_local_heads": 2,
-    "fast_intermediate_size": 4096,
-}
-SEMANTIC_BEGIN_ID = 100012
 NUM_TEXT_TOKENS = 35
 NUM_FRAMES = (30, 45, 60, 120)
 

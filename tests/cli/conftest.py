@@ -31,10 +31,10 @@ def project(
 
 @pytest.fixture
 def run(project: Path, capfd: pytest.CaptureFixture[str]) -> Run:  # noqa: ARG001
-    """Run ``fishdvc speak`` in the project. Returns the exit code, stdout and stderr."""
+    """Run ``fishdvc speak`` on the CPU in the project. Returns the exit code, stdout and stderr."""
 
     def run_command(*arguments: str) -> tuple[int, str, str]:
-        code = main(["speak", *arguments])
+        code = main(["speak", "--device", "cpu", *arguments])
         return code, *capfd.readouterr()
 
     return run_command

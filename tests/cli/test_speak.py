@@ -24,6 +24,7 @@ from fishdvc.model.checkpoint import load_weights
 from tests.cli.conftest import Run
 
 SHORT = ("--max-part-s", "0.4")
+CPU = ("--device", "cpu")
 BASE = ("--checkpoint", "data/base", *SHORT)
 
 
@@ -236,7 +237,7 @@ def test_help_and_errors_import_no_more_than_they_need(
 @pytest.mark.usefixtures("project")
 def test_the_package_runs_as_a_module(top: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "fishdvc", "speak", "Hello.", *BASE, "-o", "a.wav"],
+        [sys.executable, "-m", "fishdvc", "speak", "Hello.", *CPU, *BASE, "-o", "a.wav"],
         env=os.environ | {"PYTHONPATH": str(top)},
         capture_output=True,
         text=True,

@@ -27,6 +27,7 @@ def train(
     *,
     lora: dict[str, Any] | None = None,
     logger: str = "none",
+    accelerator: str = "cpu",
     **changes: Any,
 ) -> str:
     """Write all outputs and the cache below ``folder``; ``changes`` are of section train_lora."""
@@ -35,7 +36,7 @@ def train(
         return train_lora(
             shipped("lora", **{"r": 2, **(lora or {})}),
             shipped("train_lora", **{**SMALL, **changes}),
-            shipped("machine", accelerator="cpu", devices=1, logger=logger),
+            shipped("machine", accelerator=accelerator, devices=1, logger=logger),
             base=base,
             protos=protos,
             lora=Path("lora"),
