@@ -57,7 +57,7 @@ def measure(setup: Setup, record: Record) -> None:
 
 def set_checkpointing(model: DualAR, *, on: bool) -> None:
     """Recompute the activations of all blocks, or of none."""
-    model.gradient_checkpointing = on
+    model.num_checkpointed = model.config.n_layer + model.config.n_fast_layer if on else 0
 
 
 def random_batch(model: DualAR, num_sequences: int, num_tokens: int) -> Batch:
