@@ -58,7 +58,8 @@ def main() -> None:
 
     torch.manual_seed(0)
     model = build_model(args.layers)
-    model.num_checkpointed = 28 if args.gradient_checkpointing else 0
+    num_blocks = args.layers + model.config.n_fast_layer
+    model.num_checkpointed = num_blocks if args.gradient_checkpointing else 0
     peft_model = add_adapter(model, r=8, alpha=16, dropout=0.01).train()
     trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, betas=(0.9, 0.95), eps=1e-5, weight_decay=0.0)
