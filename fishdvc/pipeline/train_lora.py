@@ -33,10 +33,6 @@ from fishdvc.training.params import LoraParams, TrainLoraParams, misfits
 from fishdvc.training.resume import CHECKPOINT, CURVES, ResumePoints
 from fishdvc.training.trainer import build_loggers, build_trainer
 
-MIN_DIM_FOR_THREADS = 512
-"""On a CPU, narrower models are trained on one thread: their matrix products are so small that
-further threads mostly wait."""
-
 
 def train_lora(
     adapter: LoraParams,
@@ -85,8 +81,6 @@ def train_lora(
     device = trainer.strategy.root_device
     dtype = _base_dtype(params, device)
     model = load_dual_ar(base, dtype=dtype)
-    if device.type == "cpu" and model.config.dim < MIN_DIM_FOR_THREADS:
-        torch.set_num_threads(1)
     data = _data_module(params, base, protos)
     adapted = _adapted(model, adapter, params.init_from)
     model.num_checkpointed = _num_checkpointed(params, model, device)
