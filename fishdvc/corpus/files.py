@@ -55,11 +55,11 @@ def list_files(root: Path) -> Listing:
         if is_link:
             listing.notes.append(
                 f"{folder}: a link to a folder, in which DVC sees no changes; after a change run "
-                "dvc repro -f normalize"
+                "dvc repro -f normalize && dvc repro"
             )
         searched.update((target, *target.parents))
         try:
-            paths = sorted(folder.iterdir())
+            paths = sorted(folder.iterdir(), key=lambda path: path.name)
         except OSError as error:
             listing.problems.append(_unreadable(folder, error))
             continue

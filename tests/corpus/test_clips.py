@@ -110,8 +110,8 @@ def test_names_are_paired_in_unicode_nfc(root: Path) -> None:
 
 def test_every_file_that_is_not_part_of_a_clip_is_listed(root: Path) -> None:
     touch(root, "a/1.wav", "a/2.lab", "a/3.wav", "a/3.mp3", "a/3.lab", "a/good.wav", "a/good.lab")
-    touch(root, "a/4.ape", "a/5.APE", "a/5.lab", "a/6.wav", "a/6.lab", "a/6.LAB", "a/7.mp3")
-    touch(root, "a/7.ape", "a/8.xyz", "a/8.lab")
+    touch(root, "a/4.dsf", "a/5.DSF", "a/5.lab", "a/6.wav", "a/6.lab", "a/6.LAB", "a/7.mp3")
+    touch(root, "a/7.dsf", "a/8.xyz", "a/8.lab")
     clips, problems, notes = find_clips(root, ".lab")
     assert [clip.name for clip in clips] == ["a/good"]
     todo = "keep one or rename one"
@@ -119,10 +119,10 @@ def test_every_file_that_is_not_part_of_a_clip_is_listed(root: Path) -> None:
         f"{root}/a/1.wav: no transcript 1.lab in its folder; add it or remove the audio",
         f"{root}/a/2.lab: no audio file of the same name; add it or remove the transcript",
         f"{root}/a: 3.mp3 and 3.wav are recordings of one clip; {todo}",
-        f"{root}/a/4.ape: .ape cannot be read; convert it: `ffmpeg -i 4.ape 4.flac`",
-        f"{root}/a/5.APE: .APE cannot be read; convert it: `ffmpeg -i 5.APE 5.flac`",
+        f"{root}/a/4.dsf: .dsf cannot be read; convert it: `ffmpeg -i 4.dsf 4.flac`",
+        f"{root}/a/5.DSF: .DSF cannot be read; convert it: `ffmpeg -i 5.DSF 5.flac`",
         f"{root}/a: 6.LAB and 6.lab are transcripts of one clip; {todo}",
-        f"{root}/a: 7.ape and 7.mp3 are recordings of one clip; {todo}",
+        f"{root}/a: 7.dsf and 7.mp3 are recordings of one clip; {todo}",
         f"{root}/a/8.lab: no audio file of the same name, only 8.xyz; add it or remove the "
         "transcript",
     ]

@@ -68,7 +68,7 @@ def test_links_to_files_and_folders_are_followed(root: Path, tmp_path: Path) -> 
     # DVC lists a dependency without the content of linked folders.
     assert listing.notes == [
         f"{tmp_path}/linked/ben: a link to a folder, in which DVC sees no changes; after a change "
-        "run dvc repro -f normalize"
+        "run dvc repro -f normalize && dvc repro"
     ]
 
 

@@ -79,13 +79,18 @@ def test_copies_of_two_speakers_are_held_out_together() -> None:
     assert any("bob/0" in choice for choice in choices)
 
 
-def test_the_smallest_group_is_held_out_if_all_are_larger_than_the_share() -> None:
-    names = speakers_of({"ann": 9})
-    assert hold_out(names, [names[:2], names[2:5], names[5:]], val_fraction=0.1, seed=0) == {
-        "ann/0",
-        "ann/1",
-    }
-    assert hold_out(names[:3], [names[:2]], val_fraction=0.1, seed=0) == {"ann/2"}
+def test_the_smallest_group_of_a_speaker_is_held_out_if_all_are_larger_than_the_share() -> None:
+    names = speakers_of({"ann": 9, "bob": 10})
+    copies = [names[:2], names[2:5], names[5:9]]
+    held_out = hold_out(names, copies, val_fraction=0.1, seed=0)
+    assert {name for name in held_out if name.startswith("ann/")} == {"ann/0", "ann/1"}
+    assert len(held_out) == 3
+
+
+def test_a_small_corpus_loses_a_clip_of_its_largest_speaker_and_no_copies() -> None:
+    names = speakers_of({"ann": 1, "bob": 3, "eve": 2})
+    (held_out,) = hold_out(names, [names[1:3]], val_fraction=0.1, seed=0)
+    assert held_out == "bob/2"
 
 
 def test_copies_of_a_single_clip_raise() -> None:
