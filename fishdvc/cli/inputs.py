@@ -10,10 +10,11 @@ from pathlib import Path
 from fishdvc.audio.export import writable_suffixes
 from fishdvc.audio.waveform import Waveform
 from fishdvc.base.folder import MODEL_FILES
-from fishdvc.corpus.clips import read_transcript
+from fishdvc.corpus.clips import find_transcript, read_transcript
 from fishdvc.errors import AudioError, ParamsError
 from fishdvc.params import read_params
 from fishdvc.text.clean import is_speakable, strip_annotations
+from fishdvc.text.files import read_utf8
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 CODEC_SUFFIXES = (".pth", ".pt", ".ckpt")
@@ -86,10 +87,7 @@ def read_text(text: str | None, path: Path | None) -> str:
     """Return the text to speak, from the argument or from a UTF-8 file."""
     if path is None:
         return _speakable(text or "", "TEXT")
-    try:
-        return _speakable(path.read_text(encoding="utf-8-sig"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    return _speakable(read_utf8(path), str(path))
 
 
 def read_references(
@@ -112,7 +110,8 @@ def read_references(
     normalize = read_params(params, "normalize", NormalizeParams)
     if not texts:
         suffix = read_params(params, "dataset", DatasetParams).text_extension
-        texts = [_transcript_beside(path, suffix) for path in paths]
+        transcripts = [find_transcript(path, suffix) for path in paths]
+        texts = [strip_annotations(read_transcript(path)) for path in transcripts]
     clips = []
     for path, text in zip(paths, texts, strict=True):
         waveform, _ = read_normalized(path, normalize)
@@ -130,15 +129,6 @@ def _require(folder: Path, names: Sequence[str], todo: str) -> None:
     if missing:
         problem = f"{', '.join(missing)} missing" if folder.is_dir() else "no such folder"
         raise ParamsError(f"{folder}: {problem}; {todo}")
-
-
-def _transcript_beside(clip: Path, suffix: str) -> str:
-    path = clip.with_suffix(suffix)
-    if not path.is_file():
-        raise ParamsError(
-            f"{clip}: no transcript {path.name} beside it; add it, or use --reference-text"
-        )
-    return strip_annotations(read_transcript(path))
 
 
 def _speakable(text: str, where: str) -> str:

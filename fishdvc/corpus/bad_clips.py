@@ -17,6 +17,7 @@ def fail_or_report(
     num_good: int,
     on_bad_clip: OnBadClip,
     report: Path,
+    notes: Sequence[str] = (),
 ) -> None:
     """Raise an error that lists unusable clips, or write them to a report.
 
@@ -26,6 +27,7 @@ def fail_or_report(
         num_good: Number of usable clips.
         on_bad_clip: ``fail`` or ``skip``.
         report: File to list skipped clips in. Written even if no clip is skipped.
+        notes: One line per fact about the dataset that the user should see. Written to the report.
 
     Raises:
         DatasetError: Clips are unusable and ``on_bad_clip`` is ``fail``, or no clip is usable.
@@ -35,7 +37,8 @@ def fail_or_report(
         raise DatasetError(list_problems(f"{stage}: {todo}", problems))
     if not num_good:
         raise DatasetError(list_problems(f"{stage}: no clip is left; correct these", problems))
-    write_report(report, f"{stage}: problems: {len(problems)}", problems)
+    lines = [*problems, f"{stage}: notes: {len(notes)}", *notes] if notes else problems
+    write_report(report, f"{stage}: problems: {len(problems)}", lines)
 
 
 def write_report(path: Path, summary: str, lines: Sequence[str]) -> None:

@@ -1,11 +1,9 @@
 """Stage ``build_protos``: write transcripts and codes to shards, held-out clips separately."""
 
 import functools
-import hashlib
 import json
 import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +12,19 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fishdvc.corpus.bad_clips import fail_or_report
+from fishdvc.corpus.copies import Copies, find_copies
+from fishdvc.corpus.held_out import by_speaker, hold_out
 from fishdvc.dataset.shards import CLIP_LIST, Sentence, SpeakerGroup, write_shards
-from fishdvc.errors import DatasetError
 from fishdvc.model.config import DualARConfig, read_config
 from fishdvc.parallel import map_in_threads
 from fishdvc.pipeline.shared_params import DatasetParams
 from fishdvc.storage.atomic import atomic_folder, write_metrics, write_text
-from fishdvc.text.clean import strip_annotations
+from fishdvc.text.clean import find_annotations, strip_annotations
 from fishdvc.validation import Checked
 
 Codes = NDArray[np.integer[Any]]
-MIN_CLIPS_FOR_VALIDATION = 5
-"""A speaker with this number of clips or more has at least one held out."""
+MAX_SHOWN_CHARACTERS = 200
+"""Characters of the annotations of a transcript in the report."""
 
 
 class BuildProtosParams(Checked):
@@ -52,8 +51,8 @@ def build_protos(
 ) -> str:
     """Write ``train/`` and ``val/``: one group per speaker, sentences in the order of the clips.
 
-    Equal input gives equal bytes. Adding a clip moves at most one other clip of its speaker
-    between training and validation.
+    Equal input gives equal bytes. Adding a clip moves at most one other clip of its speaker, with
+    its copies, between training and validation.
 
     Args:
         dataset: Suffix of transcripts, and what to do with clips without codes that fit the model.
@@ -63,7 +62,7 @@ def build_protos(
         normalized: Folder with the transcripts.
         codes: Folder of codes with the same tree.
         protos: Folder to write. Replaced only if the stage succeeds.
-        skipped: File to list skipped clips in.
+        skipped: File to list skipped clips, copies and deleted annotations in.
         metrics: File to write counts to.
 
     Returns:
@@ -76,34 +75,44 @@ def build_protos(
     start_s = time.monotonic()
     read = functools.partial(_read_codes, config=read_config(base / "config.json"))
     transcripts = {
-        path.relative_to(normalized).with_suffix("").as_posix(): path
-        for path in normalized.rglob(f"*{dataset.text_extension}")
+        path.relative_to(normalized).as_posix().removesuffix(dataset.text_extension): path
+        for path in normalized.rglob("*")
+        if path.name.endswith(dataset.text_extension) and path.is_file()
     }
     names = sorted(transcripts)
     files = [codes / f"{name}.npy" for name in names]
     results = map_in_threads(read, files, workers=workers, label="build_protos")
+    texts: dict[str, str] = {}
     good: dict[str, Sentence] = {}
     problems = []
     for name, result in zip(names, results, strict=True):
         if isinstance(result, str):
             problems.append(result)
         else:
-            text = strip_annotations(transcripts[name].read_text(encoding="utf-8"))
-            good[name] = Sentence(texts=(text,), codes=result)
+            texts[name] = transcripts[name].read_text(encoding="utf-8")
+            good[name] = Sentence(texts=(strip_annotations(texts[name]),), codes=result)
+    copies = find_copies({name: (clip.texts[0], clip.codes) for name, clip in good.items()})
+    annotated = list(_annotation_notes(texts))
     fail_or_report(
         "build_protos",
         problems,
         num_good=len(good),
         on_bad_clip=dataset.on_bad_clip,
         report=skipped,
+        notes=[*map(_copies_note, copies), *annotated],
     )
-    held_out = hold_out(list(good), val_fraction=params.val_fraction, seed=params.seed)
+    held_out = hold_out(
+        list(good),
+        [group.names for group in copies],
+        val_fraction=params.val_fraction,
+        seed=params.seed,
+    )
     with atomic_folder(protos) as folder:
         for split, clips in (
             ("train", [name for name in good if name not in held_out]),
             ("val", [name for name in good if name in held_out]),
         ):
-            speakers = _by_speaker(clips)
+            speakers = by_speaker(clips)
             groups = [
                 SpeakerGroup(speaker, "folder", tuple(good[name] for name in names))
                 for speaker, names in speakers.items()
@@ -116,49 +125,22 @@ def build_protos(
     write_metrics(metrics, {**counts, "num_skipped": len(problems)})
     return (
         f"build_protos: {num_train_clips} clips to train on, {len(held_out)} held out, "
-        f"{num_shards} shards, {len(problems)} skipped, {time.monotonic() - start_s:.1f} s"
+        f"{num_shards} shards, {len(problems)} skipped, "
+        f"{sum(len(group.names) for group in copies)} are copies of each other, "
+        f"{len(annotated)} have annotations that are deleted, {time.monotonic() - start_s:.1f} s"
     )
 
 
-def hold_out(names: Sequence[str], *, val_fraction: float, seed: int) -> frozenset[str]:
-    """Choose the clips to validate on: a share of each speaker's clips.
-
-    A speaker with 5 clips or more has at least one held out. Clips are sorted by a hash of the seed
-    and their name, so that the choice changes little when clips are added or removed.
-
-    Args:
-        names: Clips as ``<speaker>/<clip>``.
-        val_fraction: Share of each speaker's clips, rounded half to even.
-        seed: Chooses which clips are held out.
-
-    Raises:
-        DatasetError: There is only one clip.
-    """
-    if len(names) < 2:
-        raise DatasetError(
-            "build_protos: expected at least 2 clips, one to train on and one to validate on, "
-            f"got {len(names)}; add clips"
-        )
-    held_out = []
-    speakers = _by_speaker(names)
-    for clips in speakers.values():
-        minimum = 1 if len(clips) >= MIN_CLIPS_FOR_VALIDATION else 0
-        count = max(minimum, round(val_fraction * len(clips)))
-        held_out += _shuffled(clips, seed)[:count]
-    if not held_out:
-        held_out = _shuffled(max(speakers.values(), key=len), seed)[:1]
-    return frozenset(held_out)
+def _annotation_notes(texts: Mapping[str, str]) -> Iterator[str]:
+    for name, text in texts.items():
+        if found := find_annotations(text):
+            shown = ", ".join(map(repr, found))[:MAX_SHOWN_CHARACTERS]
+            yield f"{name}: deleted from its transcript as annotations: {shown}"
 
 
-def _shuffled(clips: Sequence[str], seed: int) -> list[str]:
-    return sorted(clips, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
-
-
-def _by_speaker(names: Sequence[str]) -> dict[str, list[str]]:
-    speakers = defaultdict(list)
-    for name in names:
-        speakers[Path(name).parent.name].append(name)
-    return dict(sorted(speakers.items()))
+def _copies_note(copies: Copies) -> str:
+    names = ", ".join(copies.names)
+    return f"{names}: copies of one clip ({copies.shared}), all to train on or all held out"
 
 
 def _read_codes(path: Path, *, config: DualARConfig) -> Codes | str:

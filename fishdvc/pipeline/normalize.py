@@ -78,7 +78,7 @@ def normalize(
             message lists bad clips.
     """
     start_s = time.monotonic()
-    clips, problems = find_clips(Path(dataset.path), dataset.text_extension)
+    clips, problems, notes = find_clips(Path(dataset.path), dataset.text_extension)
     with atomic_folder(normalized) as folder:
         work = functools.partial(
             _normalize_clip,
@@ -97,6 +97,7 @@ def normalize(
             num_good=len(good),
             on_bad_clip=dataset.on_bad_clip,
             report=skipped,
+            notes=notes,
         )
     durations_s = [result.duration_s for result in good]
     hours = sum(durations_s) / 3600
@@ -107,7 +108,7 @@ def normalize(
         f"{min(durations_s):.1f} to {max(durations_s):.1f} s a clip, "
         f"{sum(result.limited_by_peak for result in good)} under the target loudness for their "
         f"peaks, {num_skipped} skipped, {sum(result.from_cache for result in good)} unchanged, "
-        f"{time.monotonic() - start_s:.1f} s"
+        f"{len(notes)} notes in {skipped}, {time.monotonic() - start_s:.1f} s"
     )
 
 

@@ -1,6 +1,7 @@
 """Cleaning of texts, before they are stored in shards and before they are tokenized."""
 
 import re
+import unicodedata
 
 _CURLY_QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'"})
 _EMOJI = re.compile(
@@ -14,6 +15,8 @@ _EMOJI = re.compile(
 _COMMAS = re.compile(",{2,}")
 _BRACES = re.compile(r"\{.*?\}")
 _ANGLES = re.compile(r"<.*?>")
+_INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
+"""Fillers of Hangul, which are letters for Unicode."""
 _WHITE_SPACE = re.compile(r"\s+")
 
 
@@ -38,6 +41,17 @@ def strip_annotations(text: str) -> str:
     return _WHITE_SPACE.sub(" ", _ANGLES.sub(" ", _BRACES.sub(" ", text)))
 
 
+def find_annotations(text: str) -> list[str]:
+    """Return the annotations that ``strip_annotations`` replaces, braces first."""
+    return _BRACES.findall(text) + _ANGLES.findall(_BRACES.sub(" ", text))
+
+
 def is_speakable(text: str) -> bool:
-    """Return whether a text has anything to speak besides annotations, emoji and white space."""
-    return bool(clean_text(strip_annotations(text)).strip())
+    """Return whether a letter or a digit is left after annotations and emoji are removed.
+
+    Punctuation, symbols, white space and invisible characters alone are nothing to speak.
+    """
+    cleaned = clean_text(strip_annotations(text))
+    return any(
+        unicodedata.category(char)[0] in "LN" and char not in _INVISIBLE_LETTERS for char in cleaned
+    )

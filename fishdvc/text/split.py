@@ -2,6 +2,8 @@
 
 import re
 
+from fishdvc.text.clean import is_speakable
+
 _ENDINGS = (
     # A sentence: its mark, closing quotes or brackets, then white space; but no initial ("J. S.").
     r"(?:(?<![^\W\d_])|(?<=[^\W\d_]{2}))[.!?;…]+[\"'”’)\]]*\s+|[。！？；]+[”’」』）]*",
@@ -22,10 +24,10 @@ def split_text(text: str, max_characters: int = 200) -> list[str]:
         max_characters: Maximum length of a part, at least 1.
 
     Returns:
-        The parts in order, without white space at their ends. Only white space is lost between
-        them. A text of white space has no parts.
+        The parts in order, without white space at their ends. White space between them is lost,
+        and parts with nothing to speak, such as ``...``.
     """
-    return _split(text.strip(), max_characters, 0)
+    return [part for part in _split(text.strip(), max_characters, 0) if is_speakable(part)]
 
 
 def _split(text: str, max_characters: int, level: int) -> list[str]:

@@ -17,8 +17,16 @@ CLIP = "data/raw/ann/b.wav"
 CASES: dict[str, tuple[Options, str]] = {
     "no text": ({"text": []}, "one of the arguments TEXT --text-file is required; see fishdvc spe"),
     "blank text": ({"text": [" \n"]}, "TEXT: nothing to speak in it"),
-    "missing text file": ({"text": [], "text-file": ["no.txt"]}, "no.txt: cannot be read as UTF-8"),
-    "text in Latin 1": ({"text": [], "text-file": ["latin.txt"]}, "latin.txt: cannot be read as "),
+    "missing text file": (
+        {"text": [], "text-file": ["no.txt"]},
+        "no.txt: cannot be read: No suc",
+    ),
+    "text in Latin 1": (
+        {"text": [], "text-file": ["latin.txt"]},
+        "latin.txt: not UTF-8 (byte 2)",
+    ),
+    "text in UTF-16": ({"text": [], "text-file": ["wide.txt"]}, "wide.txt: contains NUL character"),
+    "text of an emoji": ({"text": ["🥳"]}, "TEXT: nothing to speak in it"),
     "empty text file": ({"text": [], "text-file": ["empty.txt"]}, "empty.txt: nothing to speak"),
     "missing checkpoint": ({"checkpoint": ["data/merged"]}, "data/merged: no such folder; run dvc"),
     "incomplete model": ({"checkpoint": ["half"]}, "half: model.pth missing; run dvc repro, or "),
@@ -39,6 +47,7 @@ CASES: dict[str, tuple[Options, str]] = {
     "silent reference": ({"reference": ["silent.wav"], "reference-text": ["Hi."]}, "silent.wav: s"),
     "short reference": ({"reference": ["data/raw/ann/short.wav"]}, "0.050 s is too short for a re"),
     "no transcript": ({"reference": [CLIP]}, f"{CLIP}: no transcript b.lab beside it; add it, or "),
+    "two transcripts": ({"reference": ["two.wav"]}, "two.LAB and two.lab are transcripts of one"),
     "blank words": ({"reference": [CLIP], "reference-text": [" "]}, f"text of {CLIP}: nothing to "),
     "words without clip": ({"reference-text": ["Hi."]}, "expected one for each of 0 --reference"),
     "missing params": ({"reference": [CLIP], "params": ["no.yaml"]}, "no.yaml: no such file"),
@@ -72,6 +81,9 @@ def files(make_adapter: Callable[..., Path], assets: Path, monkeypatch: pytest.M
     Path("out/link.wav").symlink_to(Path("data/raw/ann/a.wav").resolve())
     Path("good.txt").write_text("Hello.")
     Path("empty.txt").write_text("\n")
+    Path("wide.txt").write_bytes("Hello.".encode("utf-16-le"))
+    for name in ("two.wav", "two.lab", "two.LAB"):
+        Path(name).touch()
     Path("latin.txt").write_bytes("Grüße".encode("latin-1"))
     soundfile.write("silent.wav", np.zeros(16_000), 16_000)
     make_adapter("adapter")

@@ -1,7 +1,6 @@
-"""build_protos: contents of shards, equal bytes for equal input, the split, and bad codes."""
+"""build_protos: contents of shards, equal bytes for equal input, copies, and bad codes."""
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from fishdvc.dataset.shards import read_shard
 from fishdvc.errors import CheckpointError, DatasetError
-from fishdvc.pipeline.build_protos import build_protos, hold_out
+from fishdvc.pipeline.build_protos import build_protos
 
 RNG = np.random.default_rng(0)
 
@@ -18,10 +17,15 @@ RNG = np.random.default_rng(0)
 @pytest.fixture
 def run(shipped: Any, base_folder: Path) -> Any:
     def run(
-        *, workers: int = 1, on_bad_clip: str = "fail", base: Path = base_folder, **changes: Any
+        *,
+        workers: int = 1,
+        on_bad_clip: str = "fail",
+        base: Path = base_folder,
+        text_extension: str = ".lab",
+        **changes: Any,
     ) -> str:
         return build_protos(
-            shipped("dataset", on_bad_clip=on_bad_clip),
+            shipped("dataset", on_bad_clip=on_bad_clip, text_extension=text_extension),
             shipped("build_protos", **changes),
             workers=workers,
             base=base,
@@ -65,7 +69,7 @@ def test_shards_hold_every_clip_once_with_its_text_and_codes(run: Any) -> None:
     for split, count in (("train", 8), ("val", 3)):
         groups = list(read_shard(Path("protos") / split / "00000000.protos"))
         lists = json.loads((Path("protos") / split / "clips.json").read_text())
-        assert [group.name for group in groups] == list(lists) == ["ann", "bob"]
+        assert [group.name for group in groups] == list(lists) == ["ann", "more/bob"]
         assert {group.source for group in groups} == {"folder"}
         clips = [clip for group in groups for clip in lists[group.name]]
         assert len(clips) == count
@@ -144,7 +148,7 @@ def test_bad_clips_are_all_listed_or_skipped(run: Any) -> None:
     summary = run(on_bad_clip="skip")
     assert "2 clips to train on, 1 held out" in summary
     assert "9 skipped" in summary
-    assert len(Path("skipped.txt").read_text().splitlines()) == 10
+    assert len(Path("skipped.txt").read_text().splitlines()) == 12  # with the copies 7.5 and 8.5
 
 
 def test_a_config_that_cannot_be_used_or_no_clip_is_an_error(run: Any) -> None:
@@ -155,46 +159,43 @@ def test_a_config_that_cannot_be_used_or_no_clip_is_an_error(run: Any) -> None:
         run()
 
 
-def speakers_of(counts: dict[str, int]) -> list[str]:
-    return [f"{name}/{i}" for name, count in counts.items() for i in range(count)]
+@pytest.mark.usefixtures("_clips")
+def test_copies_are_in_one_split_and_reported(run: Any) -> None:
+    original = np.load("codes/ann/0.5.npy")
+    names = [f"ann/{i}.5" for i in (0, 10, 11, 12, 13, 14)]
+    for name in names:
+        add(name, "Sentence 0.", original)
+    for seed in range(20):
+        assert ", 6 are copies of each other, " in run(seed=seed)
+        splits = [
+            split
+            for split in ("train", "val")
+            for clips in json.loads(Path(f"protos/{split}/clips.json").read_text()).values()
+            if set(clips) & set(names)
+        ]
+        assert len(splits) == 1
+    assert Path("skipped.txt").read_text().splitlines() == [
+        "build_protos: problems: 0",
+        "build_protos: notes: 1",
+        "ann/0.5, ann/10.5, ann/11.5, ann/12.5, ann/13.5, ann/14.5: copies of one clip (same audio)"
+        ", all to train on or all held out",
+    ]
 
 
-COUNTS = {"ann": 100, "bob": 5, "carl": 4, "more/dora": 33, "eve": 1}
+@pytest.mark.usefixtures("_clips")
+def test_deleted_annotations_are_counted_and_shown(run: Any) -> None:
+    add("ann/odd", "If a <b and c> d, {press} 1.")
+    assert ", 1 have annotations that are deleted, " in run()
+    assert Path("skipped.txt").read_text().splitlines() == [
+        "build_protos: problems: 0",
+        "build_protos: notes: 1",
+        "ann/odd: deleted from its transcript as annotations: '{press}', '<b and c>'",
+    ]
 
 
-@pytest.mark.parametrize("val_fraction", [0.01, 0.1, 0.5])
-def test_the_share_of_each_speaker_is_held_out(val_fraction: float) -> None:
-    held_out = hold_out(speakers_of(COUNTS), val_fraction=val_fraction, seed=0)
-    found = Counter(Path(name).parent.as_posix() for name in held_out)
-    for speaker, count in COUNTS.items():
-        minimum = 1 if count >= 5 else 0
-        assert found[speaker] == max(minimum, round(val_fraction * count))
-        assert found[speaker] < count
-
-
-def test_the_split_depends_on_the_seed_and_not_on_the_order_of_clips() -> None:
-    names = speakers_of(COUNTS)
-    choices = {hold_out(names, val_fraction=0.1, seed=seed) for seed in range(10)}
-    assert len(choices) == 10
-    assert hold_out(names[::-1], val_fraction=0.1, seed=3) in choices
-
-
-@pytest.mark.parametrize("count", range(20, 60, 4))
-def test_adding_a_clip_moves_at_most_one_other(count: int) -> None:
-    names = speakers_of({"ann": count, "bob": 9})
-    before = hold_out(names, val_fraction=0.1, seed=count)
-    after = hold_out([*names, "ann/new"], val_fraction=0.1, seed=count)
-    assert len((before ^ after) - {"ann/new"}) <= 1
-    assert all(name.startswith("ann/") for name in before ^ after)
-
-
-@pytest.mark.parametrize(
-    "counts", [{"ann": 2}, {"ann": 1, "bob": 1}, {"ann": 4}, {"ann": 1, "bob": 1, "eve": 2}]
-)
-def test_one_clip_of_a_small_corpus_is_held_out(counts: dict[str, int]) -> None:
-    assert len(hold_out(speakers_of(counts), val_fraction=0.1, seed=0)) == 1
-
-
-def test_a_single_clip_raises() -> None:
-    with pytest.raises(DatasetError, match="expected at least 2 clips"):
-        hold_out(["ann/1"], val_fraction=0.1, seed=0)
+@pytest.mark.usefixtures("_clips")
+def test_a_suffix_of_transcripts_may_have_two_dots(run: Any) -> None:
+    for path in Path("normalized").rglob("*.lab"):
+        path.rename(path.with_suffix(".normalized.txt"))
+    summary = run(text_extension=".normalized.txt")
+    assert summary.startswith("build_protos: 9 clips to train on, 1 held out")

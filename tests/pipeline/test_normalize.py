@@ -14,6 +14,10 @@ from fishdvc.audio.loudness import integrated_loudness_lufs
 from fishdvc.errors import DatasetError
 
 RAW = Path("raw")
+NOTES = (
+    "normalize: notes: 1\n"
+    "raw/ATTRIBUTION.md: not used, because it is neither audio nor a .lab file\n"
+)
 NAMES = {"ann/21.15-26.44", "ann/b", "more/bob/c", "more/bob/short"}
 
 
@@ -58,10 +62,11 @@ def test_clips_get_the_target_loudness_and_keep_their_paths(run: Any, contents: 
         "normalize: 4 clips of 2 speakers, 0.00 h of audio, 0.1 to 1.3 s a clip, "
         "0 under the target loudness for their peaks, 0 skipped, 0 unchanged, "
     )
+    assert ", 1 notes in skipped.txt, " in summary
     metrics = json.loads(Path("metrics.json").read_text())
     assert metrics["num_clips"] == 4
     assert metrics["hours"] == pytest.approx(2.65 / 3600, abs=1e-4)
-    assert Path("skipped.txt").read_text() == "normalize: problems: 0\n"
+    assert Path("skipped.txt").read_text() == f"normalize: problems: 0\n{NOTES}"
 
 
 @pytest.mark.usefixtures("_clips")
@@ -142,7 +147,7 @@ def test_all_bad_clips_are_listed_in_the_error_or_in_the_report(run: Any, conten
     for line, start in zip(lines, starts, strict=True):
         assert line.strip().startswith(start)
     assert contents("normalized") == before
-    assert Path("skipped.txt").read_text() == "normalize: problems: 0\n"
+    assert Path("skipped.txt").read_text() == f"normalize: problems: 0\n{NOTES}"
 
     summary = run(on_bad_clip="skip")
     assert summary.startswith("normalize: 1 clips of 1 speakers, ")
@@ -151,6 +156,7 @@ def test_all_bad_clips_are_listed_in_the_error_or_in_the_report(run: Any, conten
     assert Path("skipped.txt").read_text().splitlines() == [
         "normalize: problems: 4",
         *(line.strip() for line in lines),
+        *NOTES.splitlines(),
     ]
     assert json.loads(Path("metrics.json").read_text())["num_clips"] == 1
 

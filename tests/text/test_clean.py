@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fishdvc.text.clean import clean_text, is_speakable, strip_annotations
+from fishdvc.text.clean import clean_text, find_annotations, is_speakable, strip_annotations
 
 
 def test_cleaned_texts_are_those_of_the_reference(assets: Path) -> None:
@@ -43,8 +43,29 @@ def test_annotations_become_one_space(text: str, stripped: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "speakable"),
-    [("你好", True), ("1 {noise}", True), ("", False), (" 😀\n", False), ("<laugh> {a}😀", False)],
+    ("text", "found"),
+    [
+        ("one {noise} two <laugh> three", ["{noise}", "<laugh>"]),
+        ("If a <b and c> d, press 1.", ["<b and c>"]),
+        ("<{>}", ["{>}"]),  # braces first
+        ("a < b\nc > d {", []),  # not across lines
+    ],
 )
-def test_annotations_emoji_and_white_space_are_not_speakable(text: str, speakable: bool) -> None:
-    assert is_speakable(text) is speakable
+def test_annotations_are_found_as_they_are_stripped(text: str, found: list[str]) -> None:
+    assert find_annotations(text) == found
+
+
+@pytest.mark.parametrize("text", ["你好", "1 {noise}", "ん", "٣", "é", "½ %", "ไ", "<a> b"])
+def test_letters_and_digits_are_speakable(text: str) -> None:
+    assert is_speakable(text)
+
+
+PUNCTUATION = ("...", "?!", "—", "。", "♪", "$")
+EMOJI = ("😀", "🥳", "👍🏽", "👨\u200d👩\u200d👧", "❤\ufe0f", "🇩🇪")
+INVISIBLE = ("\0", "\u200b", "\ufeff", "\u00ad", "\u2060", "\u180e", "\u200e", "\U000e0061")
+BLANK = ("", " \n", "\u3000", "\u2800", "\u3164", "\u115f", "\uffa0", "\u0301")
+
+
+@pytest.mark.parametrize("text", ["<laugh> {a}😀", *PUNCTUATION, *EMOJI, *INVISIBLE, *BLANK])
+def test_nothing_else_is_speakable(text: str) -> None:
+    assert not is_speakable(text)

@@ -20,6 +20,8 @@ from fishdvc.text.split import split_text
         ("abcdefgh", 3, ["abc", "def", "gh"]),
         ("你好。今天很好，我们走吧。", 8, ["你好。", "今天很好，", "我们走吧。"]),
         ("Wait… what? Oh", 9, ["Wait…", "what? Oh"]),
+        ("... ... ... One.", 4, ["One."]),
+        ("😀. One. 😀.", 4, ["One."]),
     ],
 )
 def test_texts_are_split_at_the_best_ending_that_fits(
@@ -28,11 +30,14 @@ def test_texts_are_split_at_the_best_ending_that_fits(
     assert split_text(text, max_characters) == parts
 
 
-def test_only_white_space_is_lost_and_no_part_is_too_long() -> None:
+def test_only_white_space_and_unspeakable_parts_are_lost_and_no_part_is_too_long() -> None:
     rng = random.Random(0)
     for _ in range(500):
         text = "".join(rng.choices("ab.,!? 。，\n-3\"'", k=rng.randint(0, 80)))
         limit = rng.randint(1, 30)
         parts = split_text(text, limit)
-        assert "".join("".join(parts).split()) == "".join(text.split())
-        assert all(part and part == part.strip() and len(part) <= limit for part in parts)
+        assert all(part == part.strip() and len(part) <= limit for part in parts)
+        assert all(any(char in "ab3" for char in part) for part in parts)
+        kept, all_chars = "".join(parts), iter("".join(text.split()))
+        assert all(char in all_chars for char in "".join(kept.split()))  # a subsequence
+        assert [char for char in kept if char in "ab3"] == [char for char in text if char in "ab3"]
