@@ -4,11 +4,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from fishdvc.audio.waveform import READABLE_SUFFIXES, UNREADABLE_SUFFIXES
+from fishdvc.audio.waveform import AUDIO_SUFFIXES
 from fishdvc.errors import DatasetError
 from fishdvc.text.clean import is_speakable
-
-AUDIO_SUFFIXES = READABLE_SUFFIXES + UNREADABLE_SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
