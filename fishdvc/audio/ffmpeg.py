@@ -1,6 +1,5 @@
 """Decode any audio format with FFmpeg, which is part of PyAV, to the end of the data."""
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -15,13 +14,12 @@ if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, Packet
     from av.container import InputContainer
 
-FORMATS = "wav,w64,aiff,caf,au,voc,flac,mp3,aac,ogg,matroska,mov,asf,amr,amrnb,amrwb,wv,ape,tta"
+FORMATS = "wav,w64,aiff,caf,au,flac,mp3,aac,ogg,matroska,mov,asf,amr,amrnb,amrwb,wv,ape,tta"
 """Names in FFmpeg. Some other formats, such as playlists, make FFmpeg open other files or URLs."""
-OGG_PADDING = bytes(65_000)
-"""Zeros after an Ogg file, almost as many as its longest page. FFmpeg ignores a page that is cut
-off by the end of the file. Zeros complete the page, and FFmpeg reports its wrong checksum."""
+OGG_PAGE_BYTES = 27 + 255 + 255 * 255
+"""The longest page (RFC 3533): header, lengths of segments, segments."""
 MAX_OGG_GAP_S = 0.1
-"""Vorbis has gaps of up to a packet between its timestamps. A longer gap is a missing page."""
+"""A longer gap between timestamps is a missing page. Vorbis has gaps of up to a packet."""
 MPEG_PADDING = bytes(4096)
 """More than a frame of MPEG audio."""
 
@@ -49,16 +47,15 @@ def decode(path: Path, *, length_is_known: bool) -> tuple[npt.NDArray[np.float32
     av.logging.set_skip_repeated(False)
     options = {"format_whitelist": FORMATS, "ignore_length": str(int(not length_is_known))}
     with av.logging.Capture() as log, path.open("rb") as file:
-        is_ogg = file.read(4) == b"OggS"
-        file.seek(0)
-        source: BinaryIO = io.BytesIO(file.read() + OGG_PADDING) if is_ogg else file
-        with av.open(source, options=options, metadata_errors="replace") as container:
+        with av.open(file, "r", options=options, metadata_errors="replace") as container:
             if not container.streams.audio:
                 raise AudioError(f"{path}: contains no audio; remove it")
             stream = container.streams.audio[0]
             stream.codec_context.options = {"err_detect": "crccheck"}
             frame, damage = _decode_stream(path, container, stream)
             sources = (container.format.name, stream.codec_context.name)
+        if container.format.name == "ogg" and _ogg_is_cut(file):
+            damage.append("the data end within a page")
     damage += [message.strip() for _, source_name, message in log if source_name in sources]
     if damage:
         raise AudioError(
@@ -77,7 +74,7 @@ def _decode_stream(
 
     check_limits(path, sample_rate_hz=stream.rate, num_values=0)
     fifo, damage = av.AudioFifo(), list[str]()
-    last: Packet | None = None
+    last: Packet[AudioStream] | None = None
     end_s: float | None = None
     for packet in container.demux(stream):
         last = packet if packet.size else last
@@ -106,7 +103,7 @@ def _decode_stream(
     return fifo.read(), damage
 
 
-def _is_cut(last: "Packet", stream: "AudioStream") -> bool:
+def _is_cut(last: "Packet[AudioStream]", stream: "AudioStream") -> bool:
     """Whether the last frame of MPEG audio (MP3) is shorter than its own header says."""
     import av
 
@@ -118,12 +115,24 @@ def _is_cut(last: "Packet", stream: "AudioStream") -> bool:
     return bool(frames) and frames[0].size > len(data)
 
 
+def _ogg_is_cut(file: BinaryIO) -> bool:
+    """Whether an Ogg file ends within a page or a packet. FFmpeg leaves such a page out."""
+    file.seek(max(0, file.seek(0, 2) - OGG_PAGE_BYTES))
+    tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    num_segments = page[26] if len(page) > 26 else 255
+    segments = page[27 : 27 + num_segments]
+    return len(page) < 27 + num_segments + sum(segments) or segments.endswith(b"\xff")
+
+
 def _is_short(num_samples: int, container: "InputContainer", stream: "AudioStream") -> bool:
     """Whether uncompressed samples are fewer than the header says. FFmpeg does not report that."""
     decoder = stream.codec_context
     if not decoder.name.startswith("pcm_") or container.format.name == "wav":
         return False
-    stated = int((stream.duration or 0) * stream.time_base * decoder.sample_rate)
+    if not stream.duration or not stream.time_base:
+        return False
+    stated = int(stream.duration * stream.time_base * decoder.sample_rate)
     stated_bytes = stated * decoder.channels * decoder.format.bytes
     return num_samples < stated and stated_bytes < PLACEHOLDER_BYTES
 

@@ -41,7 +41,7 @@ def check_limits(path: Path, *, sample_rate_hz: int, num_values: int) -> None:
     if not MIN_RATE_HZ <= sample_rate_hz <= MAX_RATE_HZ:
         raise AudioError(
             f"{path}: sample rate {sample_rate_hz:,} Hz, not {MIN_RATE_HZ:,} to {MAX_RATE_HZ:,}; "
-            "convert it to 44,100 Hz"
+            "convert it to 44,100 Hz, or remove it"
         )
     if num_values > MAX_NUM_VALUES:
         raise AudioError(

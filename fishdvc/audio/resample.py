@@ -41,7 +41,7 @@ def resample(samples: Tensor, from_hz: int, to_hz: int) -> Tensor:
     steps = torch.arange(math.ceil(len(samples) * to_hz / from_hz)) * from_hz
     chunks = [
         _interpolate(padded, chunk, offsets, from_hz, to_hz, cutoff)
-        for chunk in steps.split(CHUNK // len(offsets))
+        for chunk in torch.split(steps, CHUNK // len(offsets))
     ]
     return torch.cat(chunks) if chunks else samples.new_zeros(0)
 

@@ -17,7 +17,7 @@ from fishdvc.errors import AudioError, FishdvcError
 
 AUDIO_SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".aiff", ".aif", ".aifc", ".caf", ".au"),
-    *(".snd", ".voc", ".wv", ".ape", ".tta", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".spx"),
+    *(".snd", ".wv", ".ape", ".tta", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".spx"),
     *(".m4a", ".m4b", ".mp4", ".mov", ".aac", ".3gp", ".3g2", ".amr", ".webm", ".weba", ".mka"),
     *(".mkv", ".wma", ".asf"),
 )
@@ -60,7 +60,7 @@ def read_waveform(path: Path) -> Waveform:
         raise
     # The libraries raise many types for damaged files, for example UnicodeError and MemoryError.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise AudioError(
             f"{path}: not readable as audio ({reason}); record or export it again, or remove it"
         ) from error
