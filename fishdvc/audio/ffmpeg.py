@@ -1,12 +1,13 @@
 """Decode any audio format with FFmpeg, which is part of PyAV, to the end of the data."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from fishdvc.audio.limits import check_limits
+from fishdvc.audio.ogg import find_missing_pages
 from fishdvc.audio.riff import PLACEHOLDER_BYTES
 from fishdvc.errors import AudioError
 
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
 
 FORMATS = "wav,w64,aiff,caf,au,flac,mp3,aac,ogg,matroska,mov,asf,amr,amrnb,amrwb,wv,ape,tta"
 """Names in FFmpeg. Some other formats, such as playlists, make FFmpeg open other files or URLs."""
-OGG_PAGE_BYTES = 27 + 255 + 255 * 255
-"""The longest page (RFC 3533): header, lengths of segments, segments."""
-MAX_OGG_GAP_S = 0.1
-"""A longer gap between timestamps is a missing page. Vorbis has gaps of up to a packet."""
 MPEG_PADDING = bytes(4096)
 """More than a frame of MPEG audio."""
 
@@ -40,30 +37,37 @@ def decode(path: Path, *, length_is_known: bool) -> tuple[npt.NDArray[np.float32
             contains no audio or exceeds a limit.
         Exception: Others of PyAV, for example if the format is unknown.
     """
-    # The import takes 0.1 s. Most datasets are WAV or FLAC files, which do not need it.
+    # The import takes 0.1 s, and datasets of WAV or FLAC files do not need it.
     import av.logging
 
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)
-    options = {"format_whitelist": FORMATS, "ignore_length": str(int(not length_is_known))}
-    with av.logging.Capture() as log, path.open("rb") as file:
-        with av.open(file, "r", options=options, metadata_errors="replace") as container:
-            if not container.streams.audio:
-                raise AudioError(f"{path}: contains no audio; remove it")
-            stream = container.streams.audio[0]
-            stream.codec_context.options = {"err_detect": "crccheck"}
-            frame, damage = _decode_stream(path, container, stream)
-            sources = (container.format.name, stream.codec_context.name)
-        if container.format.name == "ogg" and _ogg_is_cut(file):
-            damage.append("the data end within a page")
-    damage += [message.strip() for _, source_name, message in log if source_name in sources]
-    if damage:
-        raise AudioError(
-            f"{path}: not readable in full: {damage[0]}; copy or export it again, or remove it"
-        )
-    if frame is None:
-        return np.zeros((0, 1), np.float32), stream.rate
-    return _float_samples(frame), frame.sample_rate
+    options = {
+        "format_whitelist": FORMATS,
+        "protocol_whitelist": "file",
+        "ignore_length": str(int(not length_is_known)),
+    }
+    with (
+        av.logging.Capture() as log,
+        av.open(path, "r", options=options, metadata_errors="replace") as container,
+    ):
+        if not container.streams.audio:
+            raise AudioError(f"{path}: contains no audio; export it again, or remove it")
+        stream = container.streams.audio[0]
+        stream.codec_context.options = {"err_detect": "crccheck"}
+        check_limits(path, sample_rate_hz=stream.rate, num_values=0)
+        frame, damage = _decode_stream(path, container, stream)
+        if container.format.name == "ogg" and (missing := find_missing_pages(path)):
+            damage.append(missing)
+        sources = (container.format.name, stream.codec_context.name)
+        damage += [message.strip() for _, source, message in log if source in sources]
+        if damage:
+            raise AudioError(
+                f"{path}: not readable in full: {damage[0]}; copy or export it again, or remove it"
+            )
+        if frame is None:
+            return np.zeros((0, 1), np.float32), stream.rate
+        return _float_samples(frame), frame.sample_rate
 
 
 def _decode_stream(
@@ -72,10 +76,9 @@ def _decode_stream(
     """Return all samples as one frame, and what shows that some are lost."""
     import av
 
-    check_limits(path, sample_rate_hz=stream.rate, num_values=0)
     fifo, damage = av.AudioFifo(), list[str]()
     last: Packet[AudioStream] | None = None
-    end_s: float | None = None
+    first_kind: tuple[str, int, int] | None = None
     for packet in container.demux(stream):
         last = packet if packet.size else last
         # FFmpeg also marks the end of a WAV file whose header gives no length.
@@ -88,10 +91,10 @@ def _decode_stream(
                 damage.append(error.strerror or str(error))
             continue
         for frame in frames:
-            if container.format.name == "ogg" and frame.time is not None:
-                if end_s is not None and frame.time - end_s > MAX_OGG_GAP_S:
-                    damage.append(f"a page is missing at {end_s:.2f} s")
-                end_s = frame.time + frame.samples / frame.sample_rate
+            kind = (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
+            # AudioFifo does not check this, and crashes.
+            if kind != (first_kind := first_kind or kind):
+                return None, ["the sample rate or the number of channels changes"]
             frame.pts = None  # Otherwise the FIFO compares it with the number of samples.
             fifo.write(frame)
             num_values = fifo.samples * frame.layout.nb_channels
@@ -113,16 +116,6 @@ def _is_cut(last: "Packet[AudioStream]", stream: "AudioStream") -> bool:
         return False
     frames = av.CodecContext.create(codec, "r").parse(data + MPEG_PADDING)
     return bool(frames) and frames[0].size > len(data)
-
-
-def _ogg_is_cut(file: BinaryIO) -> bool:
-    """Whether an Ogg file ends within a page or a packet. FFmpeg leaves such a page out."""
-    file.seek(max(0, file.seek(0, 2) - OGG_PAGE_BYTES))
-    tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
-    num_segments = page[26] if len(page) > 26 else 255
-    segments = page[27 : 27 + num_segments]
-    return len(page) < 27 + num_segments + sum(segments) or segments.endswith(b"\xff")
 
 
 def _is_short(num_samples: int, container: "InputContainer", stream: "AudioStream") -> bool:

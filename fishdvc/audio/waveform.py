@@ -47,8 +47,8 @@ class Waveform:
 def read_waveform(path: Path) -> Waveform:
     """Read a file to the end of its data and mix its channels to mono (``downmix``).
 
-    The content shows the format, not the suffix. A length in a header counts only in a WAV file, if
-    it is longer than the data and was not written by a program that streams.
+    The content shows the format, not the suffix. A length in a header counts only for uncompressed
+    samples, and only if they are fewer and the length was not written by a program that streams.
 
     Raises:
         AudioError: The file cannot be decoded, is damaged or truncated, exceeds a limit of
