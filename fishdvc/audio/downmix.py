@@ -14,7 +14,8 @@ def downmix(channels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return the mean of the channels, or the best channel if they cancel.
 
     Channels cancel if one is inverted, for example by a wrongly wired cable. Their mean is then
-    mostly noise. The best channel is the one with the highest level relative to its pauses.
+    mostly noise. The best channel is the one with the highest level relative to its pauses, or the
+    first one of those that are within 3 dB of it.
 
     Args:
         channels: ``(samples, channels)``, at least one of each.
@@ -33,5 +34,5 @@ def downmix(channels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     part = max(1, len(channels) // NUM_PARTS)
     parts = channels[: len(channels) // part * part].reshape(-1, part, num_channels)
     pauses = np.percentile(np.square(parts).mean(axis=1), 10, axis=0)
-    best = np.argmax(energies / (pauses + 1e-6 * energies.max()))
-    return channels[:, best]
+    contrasts = energies / (pauses + 1e-6 * energies + np.finfo(np.float64).tiny)
+    return channels[:, np.argmax(contrasts >= contrasts.max() / 2)]

@@ -97,8 +97,9 @@ def _decode_stream(
                 return None, ["the sample rate or the number of channels changes"]
             frame.pts = None  # Otherwise the FIFO compares it with the number of samples.
             fifo.write(frame)
-            num_values = fifo.samples * frame.layout.nb_channels
-            check_limits(path, sample_rate_hz=frame.sample_rate, num_values=num_values)
+        if first_kind:
+            _, num_channels, rate_hz = first_kind
+            check_limits(path, sample_rate_hz=rate_hz, num_values=fifo.samples * num_channels)
     if last is not None and _is_cut(last, stream):
         damage.append("the data end within a frame")
     if _is_short(fifo.samples, container, stream):

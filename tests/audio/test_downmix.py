@@ -24,15 +24,20 @@ def test_channels_that_do_not_cancel_are_averaged(other: np.ndarray) -> None:
 
 @pytest.mark.parametrize("noise", [0.0, 0.01, 1.0])
 @pytest.mark.parametrize("gain", [1.0, 0.7])
-@pytest.mark.parametrize("inverted", [0, 1])
+@pytest.mark.parametrize("inverted", [False, True])
 def test_the_better_of_two_channels_that_cancel_is_taken(
-    noise: float, gain: float, inverted: int
+    noise: float, gain: float, inverted: bool
 ) -> None:
     clean, noisy = gain * SPEECH, -SPEECH + noise * NOISE
     channels = [clean, noisy] if inverted else [noisy, clean]
     best = downmix(np.stack(channels, axis=1))
-    expected = clean if noise else noisy if gain < 1 else channels[0]
+    expected = clean if noise else channels[0]
     np.testing.assert_array_equal(best, expected.astype(np.float32))
+
+
+def test_a_dead_channel_beside_two_that_cancel_is_not_taken() -> None:
+    channels = np.stack([0 * SPEECH, SPEECH, -SPEECH], axis=1)
+    np.testing.assert_array_equal(downmix(channels), SPEECH)
 
 
 def test_one_channel_and_short_clips_keep_their_samples() -> None:

@@ -181,7 +181,7 @@ def test_a_full_disk_is_an_error_of_the_stage_not_of_the_clip(tmp_path: Path) ->
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        with pytest.raises(FishdvcError, match=r"a\.flac: cannot be written: .*is the disk full"):
+        with pytest.raises(FishdvcError, match=r"a\.flac: cannot be written \(File too large\)"):
             write_flac(
                 tmp_path / "a.flac", Waveform(samples=samples, sample_rate_hz=16000), comment="x"
             )
@@ -198,6 +198,6 @@ def test_flac_is_read_back(keep: float, tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Path, "write_bytes", lose)
     waveform = Waveform(samples=STEREO[:, 0], sample_rate_hz=RATE_HZ)
-    with pytest.raises(FishdvcError, match=r"a\.flac: cannot be written: .*is the disk full") as e:
+    with pytest.raises(FishdvcError, match=r"a\.flac: differs from what was written") as e:
         write_flac(tmp_path / "a.flac", waveform, comment="x")
     assert not isinstance(e.value, AudioError)
