@@ -1,5 +1,6 @@
 """Write speech in common 16-bit formats."""
 
+import io
 from pathlib import Path
 
 import soundfile
@@ -27,9 +28,12 @@ def write_speech(path: Path, waveform: Waveform, *, suffix: str) -> None:
         suffix: One of ``writable_suffixes``, which sets the format.
 
     Raises:
-        soundfile.SoundFileError: The file cannot be written, for example on a full disk.
+        OSError: The file cannot be written, for example on a full disk.
     """
     container, subtype = _FORMATS[suffix]
+    # libsndfile does not report a full disk when it closes a file. So it writes to memory.
+    content = io.BytesIO()
     soundfile.write(
-        path, waveform.samples, waveform.sample_rate_hz, format=container, subtype=subtype
+        content, waveform.samples, waveform.sample_rate_hz, format=container, subtype=subtype
     )
+    path.write_bytes(content.getbuffer())

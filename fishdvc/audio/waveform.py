@@ -1,6 +1,7 @@
 """Read audio files as mono waveforms, and write lossless FLAC."""
 
-import re
+import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +9,21 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from fishdvc.errors import AudioError
+from fishdvc.audio import flac, riff
+from fishdvc.audio.downmix import downmix
+from fishdvc.audio.ffmpeg import decode
+from fishdvc.audio.limits import MAX_NUM_VALUES, check_file_size, check_limits
+from fishdvc.errors import AudioError, FishdvcError
 
-READABLE_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif")
-UNREADABLE_SUFFIXES = (".m4a", ".aac", ".wma", ".mp4", ".webm", ".amr")
-"""Audio formats that libsndfile cannot decode. Such files are reported, not ignored."""
-STREAMED_CHUNK_BYTES = 0xFFFFFFFF
-"""Length of a chunk in a streamed file, whose true length was unknown when it was written."""
-OGG_MAX_PAGE_BYTES = 27 + 255 + 255 * 255
+AUDIO_SUFFIXES = (
+    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".aiff", ".aif", ".aifc", ".caf", ".au"),
+    *(".snd", ".wv", ".ape", ".tta", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".spx"),
+    *(".m4a", ".m4b", ".mp4", ".mov", ".aac", ".3gp", ".3g2", ".amr", ".webm", ".weba", ".mka"),
+    *(".mkv", ".wma", ".asf"),
+)
+"""Suffixes, in lower case, of the formats that ``read_waveform`` decodes."""
+LIBSNDFILE_SUBTYPES = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+"""Encodings in WAV and FLAC files that are read with libsndfile, which is faster than FFmpeg."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,34 +45,25 @@ class Waveform:
 
 
 def read_waveform(path: Path) -> Waveform:
-    """Read a file and return the mean of its channels.
+    """Read a file to the end of its data and mix its channels to mono (``downmix``).
+
+    The content shows the format, not the suffix. A length in a header counts only for uncompressed
+    samples, and only if they are fewer and the length was not written by a program that streams.
 
     Raises:
-        AudioError: The file cannot be decoded, is truncated, or has no samples or samples that are
-            not finite.
+        AudioError: The file cannot be decoded, is damaged or truncated, exceeds a limit of
+            ``fishdvc.audio.limits``, or has no samples or samples that are not finite.
     """
-    if path.suffix.lower() in UNREADABLE_SUFFIXES:
-        raise AudioError(
-            f"{path}: {path.suffix} cannot be read; convert it: "
-            f"`ffmpeg -i {path.name} {path.stem}.flac`"
-        )
     try:
-        with soundfile.SoundFile(path) as file:
-            expected_num_samples = file.frames
-            is_truncated = _chunk_is_truncated(file.extra_info) or (
-                file.format == "OGG" and _last_page_is_truncated(path)
-            )
-            channels = file.read(dtype="float32", always_2d=True)
-            sample_rate_hz = file.samplerate
-    except (soundfile.SoundFileError, OSError) as error:
+        channels, sample_rate_hz = _read_channels(path)
+    except AudioError:
+        raise
+    # The libraries raise many types for damaged files, for example UnicodeError and MemoryError.
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise AudioError(
-            f"{path}: not readable as audio ({error}); record or export it again, or remove it"
+            f"{path}: not readable as audio ({reason}); record or export it again, or remove it"
         ) from error
-    if is_truncated or len(channels) < expected_num_samples:
-        raise AudioError(
-            f"{path}: truncated: read {len(channels)} samples, fewer than its header says; "
-            "copy or export it again, or remove it"
-        )
     if len(channels) == 0:
         raise AudioError(f"{path}: holds no sample; record it again, or remove it")
     if not np.isfinite(channels).all():
@@ -72,39 +71,69 @@ def read_waveform(path: Path) -> Waveform:
             f"{path}: {int((~np.isfinite(channels)).any(axis=1).sum())} samples are NaN or "
             "infinite; export it again, or remove it"
         )
-    return Waveform(samples=channels.mean(axis=1, dtype=np.float32), sample_rate_hz=sample_rate_hz)
-
-
-def _chunk_is_truncated(libsndfile_log: str) -> bool:
-    """Whether a WAV or AIFF file is shorter than its header says. libsndfile only logs that."""
-    chunk = re.search(r"^ *(?:data|SSND) : (\w+) \(should be (\d+)\)", libsndfile_log, re.MULTILINE)
-    if chunk is None:
-        return False
-    expected_bytes, found_bytes = int(chunk[1], 0), int(chunk[2])
-    return found_bytes < expected_bytes < STREAMED_CHUNK_BYTES
-
-
-def _last_page_is_truncated(path: Path) -> bool:
-    """Whether an Ogg file (RFC 3533) ends within a page. libsndfile does not report that."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - OGG_MAX_PAGE_BYTES))
-        tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
-    num_segments = page[26] if len(page) > 26 else 0
-    segments = page[27 : 27 + num_segments]
-    return not num_segments or len(page) < 27 + num_segments + sum(segments)
+    return Waveform(samples=downmix(channels), sample_rate_hz=sample_rate_hz)
 
 
 def write_flac(path: Path, waveform: Waveform, *, comment: str) -> None:
-    """Write 24-bit FLAC, exact to 2**-24 of full scale.
+    """Write 24-bit FLAC, exact to 2**-23 of full scale, and read it back.
 
     Args:
         path: The file.
         waveform: Samples from -1 to 1, with a sample rate from 1 Hz to 655,350 Hz.
         comment: Comment in the file's tags.
+
+    Raises:
+        FishdvcError: The file cannot be written, for example on a full disk.
     """
+    # libsndfile does not report a full disk when it closes a file. So it writes to memory.
+    content = io.BytesIO()
     with soundfile.SoundFile(
-        path, "w", waveform.sample_rate_hz, channels=1, format="FLAC", subtype="PCM_24"
+        content, "w", waveform.sample_rate_hz, channels=1, format="FLAC", subtype="PCM_24"
     ) as file:
         file.comment = comment
         file.write(waveform.samples)
+    try:
+        path.write_bytes(content.getbuffer())
+        is_equal = path.read_bytes() == content.getbuffer()
+    except OSError as error:
+        raise FishdvcError(f"{path}: cannot be written ({error.strerror})") from error
+    if not is_equal:
+        raise FishdvcError(f"{path}: differs from what was written; is the disk full or defective?")
+
+
+def _read_channels(path: Path) -> tuple[npt.NDArray[np.float32], int]:
+    """Read ``(samples, channels)`` and the sample rate."""
+    check_file_size(path)
+    with path.open("rb") as file:
+        head = file.read(flac.HEADER_BYTES)
+    if riff.is_wav(head):
+        is_known = riff.length_is_known(path)
+        with_libsndfile = _read_with_libsndfile(path) if is_known else None
+        return with_libsndfile or decode(path, length_is_known=is_known)
+    if not flac.is_flac(head):
+        return decode(path, length_is_known=True)
+    with_libsndfile = _read_with_libsndfile(path)
+    if with_libsndfile and flac.checksum_is_right(with_libsndfile[0], head):
+        return with_libsndfile
+    # The length in the header is wrong or unknown, or the file is damaged.
+    channels, sample_rate_hz = decode(path, length_is_known=True)
+    if flac.checksum_is_right(channels, head) is False:
+        raise AudioError(
+            f"{path}: not readable in full: the checksum of its samples is wrong; copy or export "
+            "it again, or remove it"
+        )
+    return channels, sample_rate_hz
+
+
+def _read_with_libsndfile(path: Path) -> tuple[npt.NDArray[np.float32], int] | None:
+    """Read uncompressed or FLAC samples. Return None if libsndfile cannot."""
+    try:
+        # Bytes, because a name may be no valid Unicode.
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            num_values = file.frames * file.channels
+            if file.subtype not in LIBSNDFILE_SUBTYPES or num_values > MAX_NUM_VALUES:
+                return None
+            check_limits(path, sample_rate_hz=file.samplerate, num_values=num_values)
+            return file.read(dtype="float32", always_2d=True), file.samplerate
+    except soundfile.SoundFileError:
+        return None

@@ -1,6 +1,6 @@
 """Suffixes of audio files, in lower case."""
 
-from fishdvc.audio.waveform import READABLE_SUFFIXES as AUDIO_SUFFIXES
+from fishdvc.audio.waveform import AUDIO_SUFFIXES
 
 # fmt: off
 _MEDIA_SUFFIXES = frozenset({

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torchaudio.functional
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from fishdvc.audio.resample import resample
 from fishdvc.codec.codec import Codec
 from fishdvc.errors import CheckpointError, ParamsError, list_problems
 from fishdvc.generation.generate import Generator
@@ -104,7 +104,7 @@ class Synthesizer:
             AudioError: The clip is too short for the codec.
         """
         rate_hz = self.codec.config.sample_rate_hz
-        audio = torchaudio.functional.resample(samples, sample_rate_hz, rate_hz)
+        audio = resample(samples, sample_rate_hz, rate_hz)
         num_samples = torch.tensor([len(audio)])
         codes, _ = self.codec.encode(audio.unsqueeze(0).to(self.codec.device), num_samples)
         return Reference(text, codes[0].cpu())

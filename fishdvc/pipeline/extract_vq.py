@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 import torch
-import torchaudio.functional
 from pydantic import Field
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from fishdvc import device as device_module
+from fishdvc.audio import resample as resample_module
 from fishdvc.audio import waveform
+from fishdvc.audio.resample import resample
 from fishdvc.audio.waveform import read_waveform
 from fishdvc.codec import checkpoint, layers
 from fishdvc.codec.checkpoint import load_codec
@@ -130,7 +131,12 @@ def _codec_key(codec_checkpoint: Path, config: Path, device: torch.device) -> st
             "or run fetch_base again"
         )
     code = {Path(__file__)}
-    for file in (waveform.__file__, checkpoint.__file__, device_module.__file__):
+    for file in (
+        waveform.__file__,
+        resample_module.__file__,
+        checkpoint.__file__,
+        device_module.__file__,
+    ):
         code.update(imported_files(Path(file)))
     hashes = map(content_hash, [codec_checkpoint, config, *sorted(code)])
     return combined_key(device.type, *hashes)
@@ -194,10 +200,7 @@ def _encode(
 
 def _read_clip(path: Path, sample_rate_hz: int) -> Tensor:
     recorded = read_waveform(path)
-    samples: Tensor = torchaudio.functional.resample(
-        torch.from_numpy(recorded.samples), recorded.sample_rate_hz, sample_rate_hz
-    )
-    return samples
+    return resample(torch.from_numpy(recorded.samples), recorded.sample_rate_hz, sample_rate_hz)
 
 
 def _codebook_usage(folder: Path) -> dict[str, float | int]:

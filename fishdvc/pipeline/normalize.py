@@ -1,6 +1,7 @@
 """Stage ``normalize``: write each clip as mono FLAC at one loudness, and its transcript."""
 
 import functools
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,17 @@ from fishdvc.parallel import map_in_processes
 from fishdvc.pipeline.shared_params import DatasetParams
 from fishdvc.storage.atomic import atomic_folder, write_metrics
 from fishdvc.storage.cache import FileCache, combined_key, content_hash, project_cache
+from fishdvc.storage.imports import imported_files
 from fishdvc.validation import Checked
 
 AT_TARGET = "at the target loudness"
 LIMITED_BY_PEAK = "limited by the peak ceiling"
 """Comments in the FLAC files, so that ``limited_by_peak`` is known for cache hits."""
-CODE = (__file__, waveform.__file__, loudness.__file__)
+CODE = (
+    __file__,
+    *map(str, imported_files(Path(waveform.__file__))),
+    *map(str, imported_files(Path(loudness.__file__))),
+)
 """Source files that compute the audio."""
 
 
@@ -33,6 +39,9 @@ class NormalizeParams(Checked):
 
     target_loudness_lufs: float = Field(
         description="Integrated loudness of every clip, in LUFS.", ge=-70, le=0
+    )
+    min_duration_s: float = Field(
+        description="A clip shorter than this is an error. The published codec needs 0.047 s.", ge=0
     )
     peak_ceiling_dbfs: float = Field(description="No sample gets louder than this, in dBFS.", le=0)
     silence_threshold_dbfs: float = Field(
@@ -64,7 +73,7 @@ def normalize(
 
     Args:
         dataset: Folder of the dataset, and what to do with bad clips.
-        params: Loudness, peak ceiling and silence threshold.
+        params: Loudness, peak ceiling, silence threshold and shortest duration.
         workers: Number of processes. 0: one per core.
         normalized: Folder to write. Replaced only if the stage succeeds.
         skipped: File to list skipped clips in.
@@ -129,27 +138,37 @@ def _normalize_clip(
         text = read_transcript(clip.transcript)
     except DatasetError as error:
         problems.append(str(error))
-    key = combined_key(content_hash(clip.audio), params, code)
-    from_cache = cache.fetch(key, audio)
-    if not from_cache:
-        try:
+    from_cache = False
+    try:
+        key = combined_key(_hash_of_audio(clip.audio), params, code)
+        from_cache = cache.fetch(key, audio)
+        if not from_cache:
             normalized, limited_by_peak = read_normalized(clip.audio, params)
             comment = LIMITED_BY_PEAK if limited_by_peak else AT_TARGET
             write_flac(audio, normalized, comment=comment)
             cache.store(key, audio)
-        except AudioError as error:
-            problems.append(str(error))
+    except AudioError as error:
+        problems.append(str(error))
     if problems:
         audio.unlink(missing_ok=True)
         return _Result(problems=tuple(problems))
     audio.with_name(f"{audio.stem}{text_extension}").write_text(text, encoding="utf-8")
-    with soundfile.SoundFile(audio) as file:
+    with soundfile.SoundFile(os.fsencode(audio)) as file:
         return _Result(
             speaker=clip.speaker,
             duration_s=file.frames / file.samplerate,
             limited_by_peak=file.comment == LIMITED_BY_PEAK,
             from_cache=from_cache,
         )
+
+
+def _hash_of_audio(path: Path) -> str:
+    try:
+        return content_hash(path)
+    except OSError as error:
+        raise AudioError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions and the disk"
+        ) from error
 
 
 def read_normalized(source: Path, params: NormalizeParams) -> tuple[Waveform, bool]:
@@ -159,11 +178,20 @@ def read_normalized(source: Path, params: NormalizeParams) -> tuple[Waveform, bo
         The clip, and whether the peak ceiling keeps it below the target loudness.
 
     Raises:
-        AudioError: The file cannot be read or contains silence.
+        AudioError: The file cannot be read, is too short, or contains silence.
     """
     recorded = read_waveform(source)
+    if recorded.duration_s < params.min_duration_s:
+        raise AudioError(
+            f"{source}: {recorded.duration_s:.3f} s, shorter than normalize.min_duration_s "
+            f"({params.min_duration_s:g}), too short for a frame of codes; remove the clip"
+        )
     try:
-        change = loudness_gain(recorded.samples, recorded.sample_rate_hz, **params.model_dump())
+        change = loudness_gain(
+            recorded.samples,
+            recorded.sample_rate_hz,
+            **params.model_dump(exclude={"min_duration_s"}),
+        )
     except AudioError as error:
         raise AudioError(f"{source}: {error}") from error
     samples = recorded.samples * np.float32(change.gain)

@@ -11,7 +11,7 @@ import soundfile
 
 import fishdvc.pipeline.normalize as stage
 from fishdvc.audio.loudness import integrated_loudness_lufs
-from fishdvc.errors import DatasetError
+from fishdvc.errors import DatasetError, FishdvcError
 
 RAW = Path("raw")
 NOTES = (
@@ -175,3 +175,50 @@ def test_transcripts_are_written_with_the_suffix_of_the_params(
     (RAW / "ann/a.lab").rename(RAW / "ann/a.LAB")
     run()
     assert contents("normalized").keys() == {"ann/a.flac", "ann/a.lab"}
+
+
+def test_clips_that_are_too_short_or_unreadable_are_in_the_same_list(
+    run: Any, make_clip: Any
+) -> None:
+    make_clip(RAW / "ann/a.wav", seconds=0.05)
+    make_clip(RAW / "ann/b.wav", seconds=0.046)
+    make_clip(RAW / "ann/d.mp3", rate_hz=44100)
+    Path("raw/ann/d.mp3").write_bytes(b"no sound")
+    with pytest.raises(DatasetError) as caught:
+        run()
+    message = str(caught.value)
+    assert "raw/ann/b.wav: 0.046 s, shorter than normalize.min_duration_s (0.05)" in message
+    assert "raw/ann/d.mp3: not readable as audio" in message
+    assert run(on_bad_clip="skip").startswith("normalize: 1 clips")
+
+
+def test_a_clip_that_cannot_be_read_is_one_line(
+    run: Any, make_clip: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        make_clip(RAW / f"ann/{name}.wav")
+    content_hash = stage.content_hash
+
+    def fail_for_a(path: Path) -> str:
+        if path.name == "a.wav":
+            raise PermissionError(13, "Permission denied")
+        return content_hash(path)
+
+    monkeypatch.setattr(stage, "content_hash", fail_for_a)
+    with pytest.raises(DatasetError, match=r"raw/ann/a\.wav: cannot be read \(Permission denied\)"):
+        run()
+    assert run(on_bad_clip="skip").startswith("normalize: 1 clips")
+
+
+def test_a_full_disk_stops_the_stage_even_if_bad_clips_are_skipped(
+    run: Any, make_clip: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_clip(RAW / "ann/a.wav")
+
+    def fail(path: Path, _: object) -> int:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(FishdvcError, match="No space left on device"):
+        run(on_bad_clip="skip")
+    assert not any(Path(".fishdvc_cache").rglob("*.*"))

@@ -1,0 +1,142 @@
+"""Decode any audio format with FFmpeg, which is part of PyAV, to the end of the data."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fishdvc.audio.limits import check_limits
+from fishdvc.audio.ogg import find_missing_pages
+from fishdvc.audio.riff import PLACEHOLDER_BYTES
+from fishdvc.errors import AudioError
+
+if TYPE_CHECKING:
+    from av import AudioFrame, AudioStream, Packet
+    from av.container import InputContainer
+
+FORMATS = "wav,w64,aiff,caf,au,flac,mp3,aac,ogg,matroska,mov,asf,amr,amrnb,amrwb,wv,ape,tta"
+"""Names in FFmpeg. Some other formats, such as playlists, make FFmpeg open other files or URLs."""
+MPEG_PADDING = bytes(4096)
+"""More than a frame of MPEG audio."""
+
+
+def decode(path: Path, *, length_is_known: bool) -> tuple[npt.NDArray[np.float32], int]:
+    """Decode the first audio stream of a file. The content shows the format, not the suffix.
+
+    Args:
+        path: The file.
+        length_is_known: Whether the header of a WAV file gives the length of its samples. If not,
+            they end where the file ends.
+
+    Returns:
+        Samples ``(samples, channels)`` and the sample rate in Hz.
+
+    Raises:
+        AudioError: FFmpeg reports damage, the data end within a frame or a page, or the file
+            contains no audio or exceeds a limit.
+        Exception: Others of PyAV, for example if the format is unknown.
+    """
+    # The import takes 0.1 s, and datasets of WAV or FLAC files do not need it.
+    import av.logging
+
+    av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)
+    options = {
+        "format_whitelist": FORMATS,
+        "protocol_whitelist": "file",
+        "ignore_length": str(int(not length_is_known)),
+    }
+    with (
+        av.logging.Capture() as log,
+        av.open(path, "r", options=options, metadata_errors="replace") as container,
+    ):
+        if not container.streams.audio:
+            raise AudioError(f"{path}: contains no audio; export it again, or remove it")
+        stream = container.streams.audio[0]
+        stream.codec_context.options = {"err_detect": "crccheck"}
+        check_limits(path, sample_rate_hz=stream.rate, num_values=0)
+        frame, damage = _decode_stream(path, container, stream)
+        if container.format.name == "ogg" and (missing := find_missing_pages(path)):
+            damage.append(missing)
+        sources = (container.format.name, stream.codec_context.name)
+        damage += [message.strip() for _, source, message in log if source in sources]
+        if damage:
+            raise AudioError(
+                f"{path}: not readable in full: {damage[0]}; copy or export it again, or remove it"
+            )
+        if frame is None:
+            return np.zeros((0, 1), np.float32), stream.rate
+        return _float_samples(frame), frame.sample_rate
+
+
+def _decode_stream(
+    path: Path, container: "InputContainer", stream: "AudioStream"
+) -> tuple["AudioFrame | None", list[str]]:
+    """Return all samples as one frame, and what shows that some are lost."""
+    import av
+
+    fifo, damage = av.AudioFifo(), list[str]()
+    last: Packet[AudioStream] | None = None
+    first_kind: tuple[str, int, int] | None = None
+    for packet in container.demux(stream):
+        last = packet if packet.size else last
+        # FFmpeg also marks the end of a WAV file whose header gives no length.
+        if packet.is_corrupt and container.format.name != "wav":
+            damage.append("the data end early")
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            if any(bytes(packet)):  # Zeros after the last frame are padding.
+                damage.append(error.strerror or str(error))
+            continue
+        for frame in frames:
+            kind = (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
+            # AudioFifo does not check this, and crashes.
+            if kind != (first_kind := first_kind or kind):
+                return None, ["the sample rate or the number of channels changes"]
+            frame.pts = None  # Otherwise the FIFO compares it with the number of samples.
+            fifo.write(frame)
+        if first_kind:
+            _, num_channels, rate_hz = first_kind
+            check_limits(path, sample_rate_hz=rate_hz, num_values=fifo.samples * num_channels)
+    if last is not None and _is_cut(last, stream):
+        damage.append("the data end within a frame")
+    if _is_short(fifo.samples, container, stream):
+        damage.append("the data end early")
+    return fifo.read(), damage
+
+
+def _is_cut(last: "Packet[AudioStream]", stream: "AudioStream") -> bool:
+    """Whether the last frame of MPEG audio (MP3) is shorter than its own header says."""
+    import av
+
+    data = bytes(last)
+    codec = stream.codec_context.codec
+    if not codec.name.startswith(("mp2", "mp3")) or data[0] != 0xFF:
+        return False
+    frames = av.CodecContext.create(codec, "r").parse(data + MPEG_PADDING)
+    return bool(frames) and frames[0].size > len(data)
+
+
+def _is_short(num_samples: int, container: "InputContainer", stream: "AudioStream") -> bool:
+    """Whether uncompressed samples are fewer than the header says. FFmpeg does not report that."""
+    decoder = stream.codec_context
+    if not decoder.name.startswith("pcm_") or container.format.name == "wav":
+        return False
+    if not stream.duration or not stream.time_base:
+        return False
+    stated = int(stream.duration * stream.time_base * decoder.sample_rate)
+    stated_bytes = stated * decoder.channels * decoder.format.bytes
+    return num_samples < stated and stated_bytes < PLACEHOLDER_BYTES
+
+
+def _float_samples(frame: "AudioFrame") -> npt.NDArray[np.float32]:
+    """Convert to float32 ``(samples, channels)`` with full scale at -1 and 1."""
+    samples = frame.to_ndarray()
+    num_channels = frame.layout.nb_channels
+    samples = samples.T if frame.format.is_planar else samples.reshape(-1, num_channels)
+    if np.issubdtype(samples.dtype, np.integer):
+        full_scale = np.float32(2 ** (8 * samples.dtype.itemsize - 1))
+        samples = samples / full_scale - (samples.dtype.kind == "u")
+    return samples.astype(np.float32)

@@ -1,0 +1,33 @@
+"""Missing pages of Ogg files (RFC 3533), which FFmpeg leaves out without a report."""
+
+import struct
+from pathlib import Path
+
+HEADER_BYTES = 27
+MAX_SEGMENTS = 255
+
+
+def find_missing_pages(path: Path) -> str | None:
+    """Say how the pages of an Ogg file are incomplete, or return None.
+
+    Pages with a wrong checksum are not looked for, because FFmpeg reports those.
+    """
+    size, start, continues = path.stat().st_size, 0, False
+    numbers: dict[int, int] = {}
+    with path.open("rb") as file:
+        while True:
+            file.seek(start)
+            page = file.read(HEADER_BYTES + MAX_SEGMENTS)
+            if not page.startswith(b"OggS"):  # The end of the file, or tags after the last page.
+                return "the data end within a packet" if continues else None
+            if len(page) < HEADER_BYTES:
+                return "the data end within a page"
+            serial, number = struct.unpack("<II", page[14:22])
+            if number != numbers.get(serial, number):
+                return f"page {numbers[serial]} is missing"
+            numbers[serial] = number + 1
+            segments = page[HEADER_BYTES : HEADER_BYTES + page[26]]
+            continues = segments.endswith(b"\xff")
+            start += HEADER_BYTES + page[26] + sum(segments)
+            if start > size:
+                return "the data end within a page"
