@@ -35,7 +35,9 @@ def command(stage: str) -> list[str]:
 
 
 @pytest.fixture
-def fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fail:
+def fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Fail:
     """Run a stage in this process. Return its error message. The stage must write nothing."""
 
     def run(stage: str, section: str = "machine", **changes: Any) -> str:
@@ -49,9 +51,9 @@ def fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fail:
         monkeypatch.delitem(sys.modules, module, raising=False)
         with pytest.raises(SystemExit) as caught:
             runpy.run_module(module, run_name="__main__")
-        assert isinstance(caught.value.code, str)
+        assert caught.value.code == 1
         assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
-        return caught.value.code
+        return capsys.readouterr().err
 
     return run
 
