@@ -48,6 +48,11 @@ def run_program(program: Callable[[], None]) -> tuple[str, int]:
         program()
     except (FishdvcError, OSError, MemoryError) as error:
         return f"error: {_message(error)}", 1
+    except RuntimeError as error:
+        # Types of PyTorch, which is not imported here: a class, and a message of a RuntimeError.
+        if type(error).__name__ != "OutOfMemoryError" and "DefaultCPUAllocator" not in str(error):
+            raise
+        return f"error: {_message(MemoryError())}", 1
     except (KeyboardInterrupt, _Terminated):
         number = received[0] if received else signal.SIGINT
         return f"stopped by {signal.Signals(number).name}", SIGNAL_EXIT_CODE + number
