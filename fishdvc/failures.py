@@ -2,7 +2,6 @@
 
 import errno
 import signal
-import sys
 from collections.abc import Callable
 from types import FrameType
 

@@ -116,7 +116,9 @@ def read_adapter(folder: str | Path) -> Adapter:
         else:
             modules[name] = ModuleAdapter(**parts, is_embedding=name in embeddings)
     if problems:
-        summary = f"{path}: expected a trained LoRA adapter; choose another, train again or copy it again"
+        summary = (
+            f"{path}: expected a trained LoRA adapter; choose another, train again or copy it again"
+        )
         raise CheckpointError(list_problems(summary, problems))
     # Rank-stabilized LoRA: Kalajdzievski, arXiv:2312.03732.
     scale = config.lora_alpha / (math.sqrt(config.r) if config.use_rslora else config.r)

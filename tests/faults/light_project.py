@@ -1,8 +1,5 @@
 """A project of three clips with all inputs of the light stages, without Git and DVC."""
 
-import runpy
-import shutil
-import sys
 from pathlib import Path
 
 import torch
@@ -49,30 +46,6 @@ def make_light_project(folder: Path) -> None:
     write_checkpoints(lora, [*losses, Checkpoint(step=10, val_loss=5, folder=name)])
 
 
-def command(stage: str) -> list[str]:
-    """Return the module and the options of a stage in dvc.yaml."""
-    graph = load_yaml(TOP / "dvc.yaml")
-    words = graph["stages"][stage]["cmd"]
-    for name, path in graph["vars"][0]["paths"].items():
-        words = words.replace(f"${{paths.{name}}}", path)
-    return str(words).split()[2:]
-
-
-def run_in_process(stage: str) -> int:
-    """Run a stage in the working folder. Return its exit code."""
-    module, *options = command(stage)
-    argv = sys.argv
-    sys.argv = [module, *options]
-    sys.modules.pop(module, None)
-    try:
-        runpy.run_module(module, run_name="__main__")
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = argv
-    raise AssertionError("a stage ends by sys.exit")
-
-
 def tree(folder: Path) -> Tree:
     """Read all files below a folder, and the names of empty folders, by relative path."""
     return {
@@ -80,8 +53,3 @@ def tree(folder: Path) -> Tree:
         for path in folder.rglob("*")
         if path.is_file() or not any(path.iterdir())
     }
-
-
-def copy_project(source: Path, destination: Path) -> None:
-    """Copy a project."""
-    shutil.copytree(source, destination)

@@ -9,7 +9,6 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,11 @@ from tests.faults.light_project import (
     CACHE,
     OUTPUTS,
     Tree,
-    command,
     make_light_project,
-    run_in_process,
     tree,
 )
-from tests.small_project import TOP
+from tests.faults.running import command, run_in_process
+from tests.small_project import TIMEOUT_S, TOP
 
 ALL = os.environ.get("FISHDVC_FAULTS") == "all"
 SAMPLE = 3
@@ -35,7 +33,7 @@ pytestmark = pytest.mark.xdist_group("faults")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project after all light stages. Tests must not change it."""
     folder = tmp_path_factory.mktemp("light") / "project"
     make_light_project(folder)
@@ -43,7 +41,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         for stage in OUTPUTS:
             assert run_in_process(stage) == 0
-    yield folder
+    return folder
 
 
 @pytest.fixture
@@ -134,7 +132,7 @@ KILL = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from tests.faults.failpoints import failpoint
-from tests.faults.light_project import run_in_process
+from tests.faults.running import run_in_process
 with failpoint("SIGKILL", int(sys.argv[3])):
     run_in_process(sys.argv[2])
 """
@@ -149,7 +147,7 @@ def test_a_process_that_is_killed_leaves_old_or_new_outputs_and_a_rerun_is_right
     for point in points:
         prepare(project, finished, stage)
         words = [sys.executable, "-c", KILL, str(TOP), stage, str(point)]
-        assert subprocess.run(words, check=False, timeout=120).returncode == -9
+        assert subprocess.run(words, check=False, timeout=TIMEOUT_S).returncode == -9
         if (project / "data" / OUTPUTS[stage]).exists():
             assert outputs(project, stage) in (OLD, outputs(finished, stage))
         check_rerun(project, finished, stage)
@@ -167,7 +165,7 @@ def test_two_runs_of_a_stage_at_once_both_end_right(
             subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
             for _ in range(2)
         ]
-        errors = [run.communicate(timeout=120)[1] for run in runs]
+        errors = [run.communicate(timeout=TIMEOUT_S)[1] for run in runs]
         assert [run.returncode for run in runs] == [0, 0], errors
         assert tree(project / "data") == tree(finished / "data")
         assert leftovers(project) == []

@@ -1,15 +1,10 @@
 """Locks between processes."""
 
-import multiprocessing
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
-import pytest
-
-from fishdvc.storage.lock import RunLock, run_lock, try_lock
+from fishdvc.storage.lock import run_lock, try_lock
 from tests.small_project import TOP
 
 HOLD = """
