@@ -5,6 +5,7 @@ a hash of all inputs of a file. The cache folder can be deleted at any time.
 """
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class FileCache:
 
         A file whose content differs from its hash is a miss and is deleted.
         """
-        for cached in self._subfolder(key).glob(f"{key}.*"):
+        for cached in self._files(key):
             _link_or_copy(cached, destination)
             if content_hash(destination) == cached.suffix.removeprefix("."):
                 return True
@@ -51,15 +52,23 @@ class FileCache:
             with atomic_file(cached) as partial:
                 shutil.copyfile(source, partial)
 
+    def _files(self, key: str) -> list[Path]:
+        folder = self._subfolder(key)
+        # Path.glob would compile a pattern for each key.
+        names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208
+        return [folder / name for name in names if name.startswith(f"{key}.")]
+
     def _subfolder(self, key: str) -> Path:
         return self.folder / key[:2]
 
 
 def _link_or_copy(source: Path, destination: Path) -> None:
-    # A copy into an existing file would change the content of its other hard links.
-    destination.unlink(missing_ok=True)
     try:
         destination.hardlink_to(source)
+    except FileExistsError:
+        # A copy into the existing file would change the content of its other hard links.
+        destination.unlink()
+        _link_or_copy(source, destination)
     except OSError:
         shutil.copyfile(source, destination)
 
