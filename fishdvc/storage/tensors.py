@@ -51,7 +51,7 @@ def writing_tensors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
             f"{path}: cannot be written: {reason}; check the free space and the permissions"
