@@ -2,12 +2,18 @@
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from fishdvc.errors import FishdvcError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,6 +41,9 @@ def map_in_processes(
         items: Picklable arguments of the function.
         workers: Maximum number of processes. 0: one per core.
         label: Label of the progress bar.
+
+    Raises:
+        FishdvcError: The system ended a process.
     """
     processes = min(num_workers(workers), len(items) // ITEMS_WORTH_A_PROCESS)
     if processes <= 1:
@@ -42,8 +51,21 @@ def map_in_processes(
         return
     # A forked process can hang on a lock that another thread of its parent holds.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        yield from _progress(pool.map(function, items, chunksize=8), len(items), label)
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent) as pool:
+        others = set(multiprocessing.active_children())
+        with _ignored_interrupts():
+            results = pool.map(function, items, chunksize=8)
+        try:
+            yield from _progress(results, len(items), label)
+        except BrokenProcessPool:
+            raise FishdvcError(
+                f"{label}: the system ended a worker process, perhaps because memory ran out; set "
+                "machine.workers in params.yaml to a smaller number"
+            ) from None
+        except BaseException:
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            raise
 
 
 def map_in_threads(
@@ -73,6 +95,31 @@ def _map_in_threads(
         finally:
             # After an error, items that have not started are left out.
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Let a worker process end when its parent ends, even if the parent is killed."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@contextmanager
+def _ignored_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C in the block and in processes that it starts. Their parent ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _progress(results: Iterable[Result], total: int, label: str) -> Iterable[Result]:

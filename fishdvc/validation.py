@@ -3,6 +3,7 @@
 import difflib
 import json
 import re
+import reprlib
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -19,11 +20,16 @@ NAMES_OF_TYPES = {
     "string_type": "a string",
     "bool_type": "true or false",
     "tuple_type": "a list",
+    "list_type": "a list",
     "model_type": "a mapping",
 }
 """Names by pydantic's error types."""
 
 INCONSISTENT = "inconsistent"
+MAX_JSON_BYTES = 10**6
+"""Configs are far smaller. Parsing takes up to a hundred times the memory of the file."""
+MAX_SHOWN = 100
+"""Maximum number of characters of a string, and a tenth of that of items, in a message."""
 UNKNOWN_KEY = ("extra_forbidden", "invalid_key")
 Item = TypeVar("Item")
 Items = Annotated[tuple[Item, ...], Strict(False)]
@@ -79,6 +85,8 @@ def parse_json(path: Path, cls: type[CheckedT]) -> CheckedT:
         CheckpointError: The file cannot be read, or its values are invalid as in ``parse``.
     """
     try:
+        if (size := path.stat().st_size) > MAX_JSON_BYTES:
+            raise ValueError(f"expected at most {MAX_JSON_BYTES} bytes, got {size}")
         values = json.loads(path.read_text(encoding="utf-8"))
     # Deep nesting raises RecursionError.
     except (OSError, ValueError, RecursionError) as error:
@@ -86,9 +94,23 @@ def parse_json(path: Path, cls: type[CheckedT]) -> CheckedT:
     return parse(values, cls, where=str(path), error=CheckpointError)
 
 
+def shown(value: object) -> str:
+    """Return the ``repr`` of a value, shortened if it is long or deep."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = MAX_SHOWN
+    short.maxlist = short.maxtuple = short.maxdict = MAX_SHOWN // 10
+    short.maxlevel = 3
+    try:
+        return short.repr(value)
+    except ValueError:  # Python refuses to convert very long integers.
+        return f"a value of type {type(value).__name__}"
+
+
 def did_you_mean(name: object, candidates: Iterable[object]) -> str:
     """Return ``; did you mean 'X'?`` for the most similar candidate, or an empty string."""
-    matches = difflib.get_close_matches(str(name), [str(c) for c in candidates], n=1)
+    if not isinstance(name, str) or len(name) > MAX_SHOWN:
+        return ""
+    matches = difflib.get_close_matches(name, [str(c) for c in candidates], n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
@@ -129,7 +151,7 @@ def _message(alternatives: list[ErrorDetails], model: type[BaseModel]) -> str:
         description = model.model_fields[str(first["loc"][-1])].description
         return f"missing; {description}" if description else "missing"
     expected = " or ".join(dict.fromkeys(_expected(details) for details in alternatives))
-    got = "nothing" if value is None else repr(value)
+    got = "nothing" if value is None else shown(value)
     literals = re.findall(r"'(.*?)'", expected)
     return f"must be {expected}, got {got}{did_you_mean(value, literals)}"
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from fishdvc.errors import FishdvcError
+from fishdvc.failures import run_program
 
 
 def stage_arguments(description: str | None, **paths: str) -> tuple[Path, dict[str, Path]]:
@@ -31,9 +31,16 @@ def stage_arguments(description: str | None, **paths: str) -> tuple[Path, dict[s
 
 
 def run_stage(stage: Callable[[], str]) -> None:
-    """Run a stage and print its summary. A FishdvcError becomes a message and exit code 1."""
-    try:
+    """Run a stage and print its summary. A failure that is no bug becomes a message and exit code.
+
+    See ``run_program`` for the exit codes.
+    """
+
+    def program() -> None:
         if summary := stage():  # Empty in all processes of train_lora except the first.
             print(summary)
-    except FishdvcError as error:
-        sys.exit(f"error: {error}")
+
+    message, exit_code = run_program(program)
+    if message:
+        print(message, file=sys.stderr)
+    sys.exit(exit_code)

@@ -1,12 +1,18 @@
 """Parallel maps give the results of a plain loop."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
+import psutil
 import pytest
 
 from fishdvc import parallel
+from fishdvc.errors import FishdvcError
 from fishdvc.parallel import map_in_processes, map_in_threads, num_workers
 
 
@@ -71,3 +77,64 @@ def test_results_of_threads_are_in_order(workers: int) -> None:
 
     results = map_in_threads(slow, range(20), workers=workers, label="x")
     assert list(results) == [i * i for i in range(20)]
+
+
+def _kill_itself(item: int) -> int:
+    if item == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def test_a_killed_worker_is_an_error() -> None:
+    with pytest.raises(FishdvcError, match=r"x: the system ended a worker.* machine\.workers"):
+        list(map_in_processes(_kill_itself, range(40), workers=2, label="x"))
+
+
+MANY = """
+import sys, time
+from fishdvc.parallel import map_in_processes
+from stages.command import run_stage
+from tests.test_parallel import slow
+
+def main():
+    list(map_in_processes(slow, range(1000), workers=2, label="x"))
+
+if __name__ == "__main__":
+    run_stage(main)
+"""
+
+
+def slow(item: int) -> int:
+    if item == 0:
+        print("started", flush=True)
+    time.sleep(0.2)
+    return item
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_their_parent(number: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "many.py").write_text(MANY)
+    parent = subprocess.Popen(
+        [sys.executable, tmp_path / "many.py"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "started\n"
+    workers = psutil.Process(parent.pid).children(recursive=True)
+    assert len(workers) >= 2
+    if number == signal.SIGINT:
+        os.killpg(parent.pid, number)  # As a terminal does.
+    else:
+        parent.send_signal(number)
+    printed, errors = parent.communicate(timeout=60)
+    assert not psutil.wait_procs(workers, timeout=10)[1]
+    assert printed == ""
+    if number == signal.SIGKILL:
+        # Python's own process for semaphores may print a warning.
+        assert parent.returncode == -number
+    else:
+        assert (parent.returncode, errors) == (128 + number, f"stopped by {number.name}\n")

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fishdvc.cli import speak
-from fishdvc.errors import FishdvcError, ParamsError
-
-INTERRUPTED = 130
-"""Exit code of shells for a program that was stopped by Ctrl-C."""
+from fishdvc.errors import ParamsError
+from fishdvc.failures import run_program
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,17 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     speak.add_command(commands)
-    try:
+
+    def program() -> None:
         parsed = parser.parse_args(arguments)
         parsed.command(parsed)
-    except FishdvcError as error:
+
+    message, exit_code = run_program(program)
+    if message:
         # Print a list of one problem on one line.
-        message = str(error).replace(" (1 problem):\n  ", ": ")
-        print(f"error: {message}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
+        print(message.replace(" (1 problem):\n  ", ": "), file=sys.stderr)
+    return exit_code
 
 
 def run() -> NoReturn:

@@ -18,6 +18,26 @@ FLOAT32_TOLERANCE = 1e-5
 """Relative error of sums of products in float32."""
 
 
+def check_trained(name: str, adapter: Adapter) -> None:
+    """Refuse an adapter that changes nothing.
+
+    Args:
+        name: The adapter, for the error message.
+        adapter: The adapter.
+
+    Raises:
+        CheckpointError: All products of B and A are 0 and there are no norms.
+    """
+    if all(
+        module.magnitude is None and not (module.lora_a.any() and module.lora_b.any())
+        for module in adapter.modules.values()
+    ):
+        raise CheckpointError(
+            f"{name}: all its values are 0, so it changes nothing; choose another checkpoint, or "
+            "train with a higher train_lora.learning_rate or more steps"
+        )
+
+
 def check_merged(
     base: Mapping[str, Tensor], merged: Mapping[str, Tensor], adapter: Adapter
 ) -> None:

@@ -44,7 +44,8 @@ def read_checkpoints(folder: Path) -> list[Checkpoint]:
     path = folder / CHECKPOINT_LIST
     try:
         return [Checkpoint(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
+    # Deep nesting raises RecursionError.
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: expected a list of checkpoints, got: {error}; run train_lora again"
         ) from error

@@ -15,6 +15,7 @@ from torch import Tensor
 from fishdvc.errors import CheckpointError, list_problems
 from fishdvc.lora.merge import Adapter, ModuleAdapter
 from fishdvc.storage.atomic import atomic_folder
+from fishdvc.storage.tensors import writing_tensors
 from fishdvc.validation import Checked, parse_json
 
 CONFIG_NAME = "adapter_config.json"
@@ -38,7 +39,8 @@ class _AdapterConfig(Checked, extra="ignore"):
 
     r: int = Field(ge=1)
     lora_alpha: float
-    target_modules: list[str] | str
+    target_modules: list[str]
+    """PEFT also accepts a regular expression, which could take hours to match."""
     use_dora: bool = False
     use_rslora: bool = False
     peft_type: Literal["LORA"] = "LORA"
@@ -71,8 +73,8 @@ def read_adapter(folder: str | Path) -> Adapter:
         The adapter, in the types of the file.
 
     Raises:
-        CheckpointError: A file is missing or damaged, a tensor is missing or unknown, or the
-            adapter is not LoRA or DoRA.
+        CheckpointError: A file is missing or damaged, a tensor is missing, unknown or not finite,
+            or the adapter is not LoRA or DoRA.
     """
     folder = Path(folder)
     config = parse_json(folder / CONFIG_NAME, _AdapterConfig)
@@ -85,6 +87,11 @@ def read_adapter(folder: str | Path) -> Adapter:
     embeddings: set[str] = set()
     problems = [] if tensors else ["no tensors"]
     for key, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            problems.append(f"{key}: expected a floating point type, got {tensor.dtype}")
+            continue
+        if not tensor.float().isfinite().all():
+            problems.append(f"{key}: NaN or infinite, because training diverged")
         suffix = next((suffix for suffix in FIELD_OF_SUFFIX if key.endswith(suffix)), None)
         if suffix is None or not key.startswith(KEY_PREFIX):
             problems.append(f"{key}: unknown")
@@ -101,19 +108,29 @@ def read_adapter(folder: str | Path) -> Adapter:
             problems.append(f"{name}: {' and '.join(missing)} missing")
         elif len(parts) > len(needed):
             problems.append(f"{name}: magnitude without use_dora")
-        elif [t.ndim for t in (parts["lora_a"], parts["lora_b"])] != [2, 2] or not (
-            len(parts["lora_a"]) == parts["lora_b"].shape[1] == config.r
-        ):
+        elif not _shapes_fit(config.r, **parts):
             shapes = f"{tuple(parts['lora_a'].shape)} and {tuple(parts['lora_b'].shape)}"
+            if "magnitude" in parts:
+                shapes += f", and a magnitude of {tuple(parts['magnitude'].shape)}"
             problems.append(f"{name}: expected rank {config.r}, got A and B of shapes {shapes}")
         else:
             modules[name] = ModuleAdapter(**parts, is_embedding=name in embeddings)
     if problems:
-        summary = f"{path}: expected a LoRA adapter; train again or copy it again"
+        summary = (
+            f"{path}: expected a trained LoRA adapter; choose another, train again or copy it again"
+        )
         raise CheckpointError(list_problems(summary, problems))
     # Rank-stabilized LoRA: Kalajdzievski, arXiv:2312.03732.
     scale = config.lora_alpha / (math.sqrt(config.r) if config.use_rslora else config.r)
     return Adapter(modules, scale)
+
+
+def _shapes_fit(r: int, lora_a: Tensor, lora_b: Tensor, magnitude: Tensor | None = None) -> bool:
+    return (
+        (lora_a.ndim, lora_b.ndim) == (2, 2)
+        and len(lora_a) == lora_b.shape[1] == r
+        and (magnitude is None or magnitude.shape == lora_b.shape[:1])
+    )
 
 
 def write_adapter(
@@ -126,7 +143,7 @@ def write_adapter(
         tensors: Tensors by PEFT's keys.
         config: Content of adapter_config.json.
     """
-    with atomic_folder(folder) as partial:
+    with atomic_folder(folder) as partial, writing_tensors(folder):
         save_file(
             {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()},
             partial / WEIGHTS_NAME,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fishdvc.base.folder import base_files
 from fishdvc.errors import CheckpointError
 from fishdvc.lora.adapter import load_adapter
-from fishdvc.lora.check import check_merged
+from fishdvc.lora.check import check_merged, check_trained
 from fishdvc.lora.checkpoint_list import Checkpoint, choose_checkpoint, read_checkpoints
 from fishdvc.lora.files import read_adapter
 from fishdvc.lora.merge import merge_adapter
@@ -24,6 +24,7 @@ from fishdvc.model.dual_ar import DualAR
 from fishdvc.model.precision import float32_by_module
 from fishdvc.pipeline.shared_params import external_path
 from fishdvc.storage.atomic import atomic_folder, write_metrics
+from fishdvc.storage.tensors import writing_tensors
 from fishdvc.text.prompt import speech_prompt
 from fishdvc.text.tokenizer import load_tokenizer
 from fishdvc.validation import Checked
@@ -79,11 +80,13 @@ def merge(
     with TemporaryDirectory() as workspace:
         chosen, adapter_folder = _choose(params, lora_folder, Path(workspace))
         adapter = read_adapter(adapter_folder)
+        check_trained(str(adapter_folder), adapter)
         with atomic_folder(merged) as folder:
             weights = merge_adapter(load_weights(base / "model.pth"), adapter)
-            torch.save(weights, folder / "model.pth")
-            if params.safetensors:
-                save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+            with writing_tensors(merged):
+                torch.save(weights, folder / "model.pth")
+                if params.safetensors:
+                    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
             for path in files:
                 if path.name != "model.pth":
                     shutil.copyfile(path, folder / path.name)
@@ -91,7 +94,9 @@ def merge(
             written = load_weights(folder / "model.pth")
             check_merged(load_weights(base / "model.pth"), written, adapter)
             error = _logit_error(base, folder, adapter_folder)
-            dtype = written["embeddings.weight"].dtype
+            dtype, num_weights = written["embeddings.weight"].dtype, len(written)
+            # Windows cannot rename a folder while a file in it is mapped into memory.
+            del written
             tolerance = LOGIT_TOLERANCE.get(dtype, ROUNDED_LOGIT_TOLERANCE)
             if not error <= tolerance:
                 raise CheckpointError(
@@ -103,7 +108,7 @@ def merge(
     write_metrics(metrics, figures if chosen.step else {})
     return (
         f"merge: {chosen.folder} into {base.name}, {len(adapter.modules)} weights changed of "
-        f"{len(written)}, logits within {error:.1e}, {time.monotonic() - start_s:.1f} s"
+        f"{num_weights}, logits within {error:.1e}, {time.monotonic() - start_s:.1f} s"
     )
 
 

@@ -5,6 +5,7 @@ a hash of all inputs of a file. The cache folder can be deleted at any time.
 """
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,10 @@ CACHE_FOLDER = ".fishdvc_cache"
 
 
 class FileCache:
-    """Files by key.
+    """Files by key, each in ``<first 2 characters of the key>/<key>.<SHA-256 of the content>``.
+
+    Files are hard links if the file system supports them. So an output that is changed in place
+    changes the cached file too. Its hash then differs from its name, and it is not used again.
 
     Args:
         folder: Folder of the files. Created by the first ``store``.
@@ -24,18 +28,49 @@ class FileCache:
         self.folder = folder
 
     def fetch(self, key: str, destination: Path) -> bool:
-        """Copy the file of a key to ``destination``. Return whether it was a cache hit."""
-        try:
-            shutil.copyfile(self.folder / key, destination)
-        except FileNotFoundError:
-            return False
-        return True
+        """Link or copy the file of a key to ``destination``. Return whether it was a cache hit.
+
+        A file whose content differs from its hash is a miss and is deleted.
+        """
+        for cached in self._files(key):
+            _link_or_copy(cached, destination)
+            if content_hash(destination) == cached.suffix.removeprefix("."):
+                return True
+            destination.unlink()
+            cached.unlink(missing_ok=True)
+        return False
 
     def store(self, key: str, source: Path) -> None:
-        """Copy a file into the cache atomically."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(self.folder / key) as partial:
-            shutil.copyfile(source, partial)
+        """Link or copy a complete file into the cache, atomically."""
+        cached = self._subfolder(key) / f"{key}.{content_hash(source)}"
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            cached.hardlink_to(source)
+        except FileExistsError:
+            return
+        except OSError:
+            with atomic_file(cached) as partial:
+                shutil.copyfile(source, partial)
+
+    def _files(self, key: str) -> list[Path]:
+        folder = self._subfolder(key)
+        # Path.glob would compile a pattern for each key.
+        names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208
+        return [folder / name for name in names if name.startswith(f"{key}.")]
+
+    def _subfolder(self, key: str) -> Path:
+        return self.folder / key[:2]
+
+
+def _link_or_copy(source: Path, destination: Path) -> None:
+    try:
+        destination.hardlink_to(source)
+    except FileExistsError:
+        # A copy into the existing file would change the content of its other hard links.
+        destination.unlink()
+        _link_or_copy(source, destination)
+    except OSError:
+        shutil.copyfile(source, destination)
 
 
 def project_cache(stage: str) -> FileCache:

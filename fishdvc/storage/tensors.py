@@ -1,9 +1,11 @@
-"""Read the tensors of a PyTorch file and compare them with those of a module."""
+"""Read and write files of tensors, and compare tensors with those of a module."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from fishdvc.errors import CheckpointError, list_problems
@@ -38,6 +40,22 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     if problems:
         raise CheckpointError(list_problems(f"{path}: expected a dict of tensors", problems))
     return dict(content)
+
+
+@contextmanager
+def writing_tensors(path: Path) -> Iterator[None]:
+    """Convert errors of PyTorch and safetensors that write a file in the block, as of a full disk.
+
+    Raises:
+        CheckpointError: The file cannot be written.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path}: cannot be written: {reason}; check the free space and the permissions"
+        ) from error
 
 
 def check_fit(path: str | Path, expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> None:

@@ -187,6 +187,8 @@ def _special_token_problems(special_tokens: Mapping[str, int], num_ranks: int) -
     tokens: dict[int, str] = {}
     end = num_ranks + len(special_tokens)
     for token, token_id in special_tokens.items():
+        if not token:
+            yield f"id {token_id}: an empty token"
         if not num_ranks <= token_id < end:
             yield f"{token}: expected an id in {num_ranks}..{end - 1}, got {token_id}"
         elif token_id in tokens:

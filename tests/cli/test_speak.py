@@ -168,12 +168,12 @@ def test_the_output_is_replaced_atomically(run: Run, monkeypatch: pytest.MonkeyP
     assert len(samples_of("a.wav"))
 
 
-def test_ctrl_c_ends_silently_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_in_one_line_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Generator, "generate", interrupt)
-    assert run("Hello.", *BASE, "-o", "a.wav") == (130, "", "")
+    assert run("Hello.", *BASE, "-o", "a.wav") == (130, "", "stopped by SIGINT\n")
     assert not Path("a.wav").exists()
 
 

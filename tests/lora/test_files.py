@@ -51,6 +51,8 @@ def test_all_problems_of_the_tensors_are_listed(tmp_path: Path) -> None:
         ({A_KEY: torch.ones(()), B_KEY: torch.zeros(3, 2)}, "wo: expected rank 2"),
         ({A_KEY: torch.ones(2), B_KEY: torch.zeros(3, 2)}, "wo: expected rank 2"),
         ({A_KEY: torch.ones(2, 5), B_KEY: torch.zeros(())}, "wo: expected rank 2"),
+        ({A_KEY: torch.ones(2, 5), B_KEY: torch.ones(3, 2).int()}, "expected a floating point typ"),
+        ({A_KEY: torch.ones(2, 5), B_KEY: torch.full((3, 2), torch.nan)}, "NaN or infinite"),
         (
             {
                 A_KEY: torch.ones(2, 5),

@@ -155,6 +155,30 @@ def test_an_adapter_of_another_base_is_refused(run: Any, adapters: Path, work: P
     assert not MERGED.exists()
 
 
+@pytest.mark.parametrize(
+    ("value", "message"), [(0.0, r"all its values are 0"), (torch.nan, r"NaN or infinite")]
+)
+def test_an_adapter_of_zeros_or_nan_is_named(
+    value: float, message: str, run: Any, adapters: Path, work: Path
+) -> None:
+    shutil.copytree(adapters, work / "lora")
+    path = work / "lora/step_000000030/adapter_model.safetensors"
+    tensors = {key: torch.full_like(t, value) for key, t in load_file(path).items()}
+    save_file(tensors, path)
+    with pytest.raises(CheckpointError, match=rf"(?s)lora/step_000000030.*{message}"):
+        run(lora=work / "lora", checkpoint="last")
+    assert not MERGED.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_an_error(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = torch.save
+    monkeypatch.setattr(torch, "save", lambda weights, _path: save(weights, "/dev/full"))
+    with pytest.raises(CheckpointError, match=r"merged: cannot be written: .*free space"):
+        run()
+    assert not MERGED.exists()
+
+
 def test_all_missing_files_of_the_base_are_listed(run: Any, base_folder: Path, work: Path) -> None:
     base = shutil.copytree(base_folder, work / "base")
     (base / "tokenizer.tiktoken").unlink()

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from fishdvc.params import load_yaml
+from tests.faults.running import command
 from tests.small_project import STAGES, TOP
 
 Fail = Callable[..., str]
@@ -25,33 +26,25 @@ KEYS = {
 }
 
 
-def command(stage: str) -> list[str]:
-    """Return the command of a stage in dvc.yaml."""
-    graph = load_yaml(TOP / "dvc.yaml")
-    words = graph["stages"][stage]["cmd"]
-    for name, path in graph["vars"][0]["paths"].items():
-        words = words.replace(f"${{paths.{name}}}", path)
-    return str(words).split()
-
-
 @pytest.fixture
-def fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fail:
+def fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Fail:
     """Run a stage in this process. Return its error message. The stage must write nothing."""
 
     def run(stage: str, section: str = "machine", **changes: Any) -> str:
         params = load_yaml(TOP / "params.yaml")
         params[section].update(changes)
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-        python, option, module, *arguments = command(stage)
-        assert (python, option) == ("python", "-m")
+        module, *arguments = command(stage)
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", [module, *arguments])
         monkeypatch.delitem(sys.modules, module, raising=False)
         with pytest.raises(SystemExit) as caught:
             runpy.run_module(module, run_name="__main__")
-        assert isinstance(caught.value.code, str)
+        assert caught.value.code == 1
         assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
-        return caught.value.code
+        return capsys.readouterr().err
 
     return run
 
@@ -86,7 +79,7 @@ def test_an_error_is_printed_to_stderr_without_traceback_and_the_exit_code_is_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = run_python(*command("normalize")[1:])
+    result = run_python("-m", *command("normalize"))
     assert (result.returncode, result.stdout) == (1, "")
     message = "error: params.yaml: no such file; run from the project's top folder\n"
     assert result.stderr == message

@@ -1,0 +1,27 @@
+"""Read ``.npy`` files without trust in their headers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fishdvc.errors import DatasetError
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Read an array.
+
+    No memory is allocated for an array that is larger than its file. Pickles are not loaded.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        DatasetError: The file is not a complete ``.npy`` file.
+    """
+    try:
+        return np.array(np.lib.format.open_memmap(path, mode="r"))
+    except FileNotFoundError:
+        raise
+    # A damaged header raises ValueError, EOFError, TokenError, SyntaxError, MemoryError or others.
+    except Exception as error:
+        raise DatasetError(f"{path}: not a complete .npy file: {error}") from error

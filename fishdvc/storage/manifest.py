@@ -1,0 +1,43 @@
+"""Manifests: lists of files with their sizes and hashes, by which damaged or missing files show."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from fishdvc.storage.atomic import write_text
+from fishdvc.storage.cache import content_hash
+
+
+def write_manifest(path: Path, top: Path, files: Iterable[Path]) -> None:
+    """Write the sizes and hashes of files atomically, after the files themselves.
+
+    Args:
+        path: The manifest to write.
+        top: Folder that contains the files.
+        files: Existing files below ``top``, in any order.
+    """
+    entries = {
+        file.relative_to(top).as_posix(): [file.stat().st_size, content_hash(file)]
+        for file in sorted(files)
+    }
+    write_text(path, json.dumps(entries, indent=0) + "\n")
+
+
+def manifest_problem(path: Path, top: Path) -> str | None:
+    """Return the first file that differs from a manifest and how, or None if all are whole.
+
+    Args:
+        path: The manifest. If it is missing or damaged, that is the problem.
+        top: Folder that contains the files.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        for name, (size, sha256) in entries.items():
+            file = top / name
+            if file.stat().st_size != size or content_hash(file) != sha256:
+                return f"{file}: changed or cut"
+    except FileNotFoundError as error:
+        return f"{error.filename}: missing"
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        return f"{path}: cannot be read: {error}"
+    return None
