@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Strict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from fishdvc.errors import CheckpointError, FishdvcError, list_problems
@@ -32,8 +32,9 @@ MAX_SHOWN = 100
 """Maximum number of characters of a string, and a tenth of that of items, in a message."""
 UNKNOWN_KEY = ("extra_forbidden", "invalid_key")
 Item = TypeVar("Item")
-Items = Annotated[tuple[Item, ...], Strict(False)]
-"""A tuple that is written as a list in YAML or JSON. Its items are checked strictly."""
+Items = Annotated[tuple[Item, ...], Strict(False), Field(max_length=64)]
+"""A tuple that is written as a list in YAML or JSON, with a limit on what a file may state. Its
+items are checked strictly."""
 
 
 class Checked(BaseModel):

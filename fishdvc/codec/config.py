@@ -11,7 +11,11 @@ from fishdvc.validation import Checked, Items, parse_json
 
 FIREFLY = Path(__file__).with_name("firefly-gan-vq-fsq-8x1024-21hz.json")
 """Config of the published codec of fish-speech 1.4 and 1.5."""
-Size = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=2**14)]
+NumBlocks = Annotated[int, Field(ge=1, le=100)]
+MAX_CODEBOOK_SIZE = 2**24
+MAX_BACKBONE_WEIGHTS = 10**9
+"""Limits on what a file may state, so that a damaged one does not fill the memory."""
 
 
 def codec_config_path(checkpoint: Path) -> Path:
@@ -23,7 +27,7 @@ def codec_config_path(checkpoint: Path) -> Path:
 class SpectrogramConfig(Checked):
     """The mel spectrogram: the sample rate in Hz, lengths in samples."""
 
-    sample_rate: Size
+    sample_rate: Annotated[int, Field(ge=1, le=10**6)]
     n_mels: Size
     n_fft: Size
     hop_length: Size
@@ -46,7 +50,7 @@ class BackboneConfig(Checked):
     """The ConvNeXt encoder: stage ``i`` has ``depths[i]`` blocks of ``dims[i]`` channels."""
 
     input_channels: Size
-    depths: Items[Size]
+    depths: Items[NumBlocks]
     dims: Items[Size]
     drop_path_rate: float = Field(ge=0, lt=1)
     kernel_size: Size
@@ -55,6 +59,12 @@ class BackboneConfig(Checked):
         """Check the number of stages."""
         if not self.dims or len(self.depths) != len(self.dims):
             yield f"depths, dims: must have one item per stage, got {self.depths} and {self.dims}"
+        # Each block has two linear layers, to and from four times its width.
+        num_weights = sum(
+            8 * depth * dim**2 for depth, dim in zip(self.depths, self.dims, strict=False)
+        )
+        if num_weights > MAX_BACKBONE_WEIGHTS:
+            yield f"depths, dims: must give at most 10^9 weights, got {num_weights:.1g}"
 
 
 class HeadConfig(Checked):
@@ -110,6 +120,8 @@ class QuantizerConfig(Checked):
             yield f"n_groups: must divide input_dim ({self.input_dim}), got {self.n_groups}"
         if not self.levels:
             yield "levels: must have at least one item, got none"
+        if math.prod(self.levels) > MAX_CODEBOOK_SIZE:
+            yield f"levels: their product must be at most {MAX_CODEBOOK_SIZE}, got {self.levels}"
 
 
 class CodecConfig(Checked):

@@ -8,7 +8,10 @@ from pydantic import Field, model_validator
 
 from fishdvc.validation import Checked, parse_json
 
-Size = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=2**16)]
+NumBlocks = Annotated[int, Field(ge=1, le=1000)]
+NumIds = Annotated[int, Field(ge=1, le=10**7)]
+"""Limits on what a file may state, so that a damaged one does not fill the memory."""
 
 FALLBACKS = {
     "fast_dim": "dim",
@@ -23,20 +26,20 @@ FALLBACKS = {
 class DualARConfig(Checked):
     """Sizes of the slow and the fast transformer. Missing ``fast_*`` sizes are the slow ones."""
 
-    vocab_size: Size = Field(description="Rows of the text embeddings, all tokens included.")
-    max_seq_len: Size = Field(description="Longest sequence of the slow transformer, in tokens.")
-    codebook_size: Size = Field(description="Codes per codebook.")
-    num_codebooks: Size = Field(description="Codebooks per frame.")
-    dim: Size = Field(description="Width of the slow transformer.")
-    n_layer: Size = Field(description="Blocks of the slow transformer.")
-    n_head: Size = Field(description="Query heads.")
-    n_local_heads: Size = Field(description="Key/value heads; -1 means n_head.")
-    intermediate_size: Size = Field(description="Width inside the feed-forward.")
-    n_fast_layer: Size = Field(description="Blocks of the fast transformer.")
-    fast_dim: Size = Field(description="Width of the fast transformer; must equal dim.")
-    fast_n_head: Size = Field(description="Query heads of the fast transformer.")
-    fast_n_local_heads: Size = Field(description="Key/value heads of the fast transformer.")
-    fast_intermediate_size: Size = Field(description="Width inside the fast feed-forward.")
+    vocab_size: NumIds = Field(description="Rows of the text embeddings, all tokens included.")
+    max_seq_len: NumIds = Field(description="Longest sequence of the slow transformer, in tokens.")
+    codebook_size: NumIds = Field(description="Codes per codebook.")
+    num_codebooks: NumBlocks = Field(description="Codebooks per frame.")
+    dim: Width = Field(description="Width of the slow transformer.")
+    n_layer: NumBlocks = Field(description="Blocks of the slow transformer.")
+    n_head: Width = Field(description="Query heads.")
+    n_local_heads: Width = Field(description="Key/value heads; -1 means n_head.")
+    intermediate_size: Width = Field(description="Width inside the feed-forward.")
+    n_fast_layer: NumBlocks = Field(description="Blocks of the fast transformer.")
+    fast_dim: Width = Field(description="Width of the fast transformer; must equal dim.")
+    fast_n_head: Width = Field(description="Query heads of the fast transformer.")
+    fast_n_local_heads: Width = Field(description="Key/value heads of the fast transformer.")
+    fast_intermediate_size: Width = Field(description="Width inside the fast feed-forward.")
     attention_qkv_bias: bool = Field(False, description="Whether wqkv has a bias.")
     fast_attention_qkv_bias: bool = Field(False, description="Whether the fast wqkv has a bias.")
     rope_base: float = Field(1e6, gt=0, description="Base of the rotary angles.")
@@ -91,8 +94,8 @@ class _ConfigFile(DualARConfig, extra="ignore"):
     fast_attention_qk_norm: Literal[False] = False
     attention_o_bias: Literal[False] = False
     fast_attention_o_bias: Literal[False] = False
-    head_dim: Size | None = None
-    fast_head_dim: Size | None = None
+    head_dim: Width | None = None
+    fast_head_dim: Width | None = None
 
     def inconsistencies(self) -> Iterator[str]:
         yield from super().inconsistencies()

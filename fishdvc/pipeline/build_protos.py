@@ -15,9 +15,11 @@ from fishdvc.corpus.bad_clips import fail_or_report
 from fishdvc.corpus.copies import Copies, find_copies
 from fishdvc.corpus.held_out import by_speaker, hold_out
 from fishdvc.dataset.shards import CLIP_LIST, Sentence, SpeakerGroup, write_shards
+from fishdvc.errors import DatasetError
 from fishdvc.model.config import DualARConfig, read_config
 from fishdvc.parallel import map_in_threads
 from fishdvc.pipeline.shared_params import DatasetParams
+from fishdvc.storage.arrays import read_array
 from fishdvc.storage.atomic import atomic_folder, write_metrics, write_text
 from fishdvc.text.clean import find_annotations, strip_annotations
 from fishdvc.validation import Checked
@@ -147,14 +149,12 @@ def _read_codes(path: Path, *, config: DualARConfig) -> Codes | str:
     """Read codes that fit the model, or return a problem."""
     todo = "delete it and the cache folder, then run extract_vq again"
     try:
-        codes: Codes = np.load(path, allow_pickle=False)
+        codes: Codes = read_array(path)
     except FileNotFoundError:
         return f"{path}: no such file; extract_vq skipped this clip, or must run again"
-    except (ValueError, OSError, EOFError) as error:
-        return f"{path}: cannot be read as codes: {error}; {todo}"
+    except DatasetError as error:
+        return f"{error}; {todo}"
     expected = f"expected integers of the shape ({config.num_codebooks}, frames)"
-    if not isinstance(codes, np.ndarray):
-        return f"{path}: {expected}, got several arrays; {todo}"
     is_codes = codes.dtype.kind in "iu" and codes.ndim == 2 and codes.size > 0
     if not is_codes or len(codes) != config.num_codebooks:
         return f"{path}: {expected}, got {codes.dtype} of {codes.shape}; {todo}"

@@ -66,6 +66,8 @@ def test_all_problems_are_listed(tmp_path: Path, content: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"n_layer": 10**7}, "n_layer: must be less than or equal to 1000, got 10000000"),
+        ({"dim": 10**9}, "dim: must be less than or equal to 65536"),
         ({"head_dim": 16}, "head_dim: must be dim / n_head = 8, got 16"),
         ({"n_local_heads": 3}, "n_local_heads: 3 does not divide 4 heads"),
         ({"n_head": 5}, "dim: 32 does not split into 5 heads"),

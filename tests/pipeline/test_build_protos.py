@@ -128,16 +128,16 @@ def test_bad_clips_are_all_listed_or_skipped(run: Any) -> None:
     assert "(11 problems):" in message
     for problem in (
         "codes/more/bob/0.npy: no such file; extract_vq skipped this clip",
-        "codes/more/bob/1.npy: cannot be read as codes: ",
+        "codes/more/bob/1.npy: not a complete .npy file: ",
         "codes/ann/0.5.npy: expected integers of the shape (8, frames), got uint16 of (7, 4)",
         "codes/ann/1.5.npy: expected integers of the shape (8, frames), got uint16 of (8, 0)",
         "codes/ann/2.5.npy: expected integers of the shape (8, frames), got uint16 of (8,)",
         "codes/ann/3.5.npy: expected codes in 0..1023, got 1024..1024",
         "codes/ann/4.5.npy: expected codes in 0..1023, got -1..-1",
         "codes/ann/5.5.npy: expected integers of the shape (8, frames), got float32 of (8, 4)",
-        "codes/ann/6.5.npy: cannot be read as codes: Object arrays",
+        "codes/ann/6.5.npy: not a complete .npy file: ",
         "codes/ann/7.5.npy: expected integers of the shape (8, frames), got uint16 of ()",
-        "codes/ann/8.5.npy: expected integers of the shape (8, frames), got several arrays",
+        "codes/ann/8.5.npy: not a complete .npy file: ",
     ):
         assert problem in message
     assert message.count("delete it and the cache folder, then run extract_vq again") == 10
