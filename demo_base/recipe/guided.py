@@ -52,7 +52,7 @@ class GuidedDualAR(DualAR):
         if self.log_weights is None:
             return
         assert isinstance(attention, Attention)
-        x, rotary, unpadding = args[:3]
+        x, _, rotary, unpadding = args[:4]
         self.misses.append(attention_miss(attention, x, rotary, unpadding, self.log_weights))
 
 

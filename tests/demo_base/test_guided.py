@@ -50,7 +50,7 @@ def test_the_miss_equals_the_attention_that_the_model_computes() -> None:
     """Compare with the output of the attention, with values that are 1 at position 1 only."""
     torch.manual_seed(0)
     attention = Attention(8, 2, 1, qkv_bias=False)
-    x, rotary = torch.randn(1, 4, 8), rotary_table(4, 4, 1e4)
+    x, rotary = torch.randn(1, 4, 8), torch.view_as_complex(rotary_table(4, 4, 1e4))
     torch.nn.init.eye_(attention.wo.weight)
     log_weights = torch.full((1, 4, 4), -torch.inf)
     log_weights[0, 2, 1] = -0.5
@@ -63,7 +63,7 @@ def test_the_miss_equals_the_attention_that_the_model_computes() -> None:
         return output
 
     attention.wqkv.register_forward_hook(with_values)
-    attended = attention(x, rotary)[0, 2, 0]
+    attended = attention(x, torch.zeros_like(x), rotary)[0, 2, 0]
     miss = attention_miss(attention, x, rotary, None, log_weights)
     torch.testing.assert_close(miss, -(attended.log() - 0.5))
 
