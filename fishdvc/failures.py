@@ -1,4 +1,4 @@
-"""Turn failures of a program that are no bugs into one message and an exit code."""
+"""Convert failures of a program that are not bugs into one message and an exit code."""
 
 import errno
 import signal
@@ -30,11 +30,11 @@ class _Terminated(BaseException):
 def run_program(program: Callable[[], None]) -> tuple[str, int]:
     """Run a program.
 
-    SIGTERM ends it by an exception, so that it deletes its temporary files.
+    SIGTERM raises an exception in the program, so that it deletes its temporary files.
 
     Returns:
         A message, empty after success, and the exit code: 0, 1 for an error, or 128 plus the number
-        of a signal, as 130 for Ctrl-C.
+        of a signal, for example 130 for Ctrl-C.
     """
     received: list[int] = []
 
@@ -48,7 +48,7 @@ def run_program(program: Callable[[], None]) -> tuple[str, int]:
     except (FishdvcError, OSError, MemoryError) as error:
         return f"error: {_message(error)}", 1
     except RuntimeError as error:
-        # Types of PyTorch, which is not imported here: a class, and a message of a RuntimeError.
+        # PyTorch, not imported here, has an OutOfMemoryError; for a CPU it raises RuntimeError.
         if type(error).__name__ != "OutOfMemoryError" and "DefaultCPUAllocator" not in str(error):
             raise
         return f"error: {_message(MemoryError())}", 1

@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 ITEMS_WORTH_A_PROCESS = 16
-"""Items per process at least, because a process takes about a second to start."""
+"""Minimum number of items per process, because a process takes about a second to start."""
 
 
 def num_workers(asked: int) -> int:

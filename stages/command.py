@@ -31,7 +31,7 @@ def stage_arguments(description: str | None, **paths: str) -> tuple[Path, dict[s
 
 
 def run_stage(stage: Callable[[], str]) -> None:
-    """Run a stage and print its summary. A failure that is no bug becomes a message and exit code.
+    """Run a stage and print its summary. Print a failure that is not a bug as a message.
 
     See ``run_program`` for the exit codes.
     """

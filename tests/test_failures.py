@@ -1,4 +1,4 @@
-"""A failure that is no bug is one message and an exit code."""
+"""A failure that is not a bug is one message and an exit code."""
 
 import errno
 import os

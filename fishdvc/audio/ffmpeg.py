@@ -22,7 +22,7 @@ MPEG_PADDING = bytes(4096)
 
 
 def decode(path: Path, *, length_is_known: bool) -> tuple[npt.NDArray[np.float32], int]:
-    """Decode the first audio stream of a file. The content shows the format, not the suffix.
+    """Decode the first audio stream of a file. Its content decides the format, not its suffix.
 
     Args:
         path: The file.
@@ -73,7 +73,7 @@ def decode(path: Path, *, length_is_known: bool) -> tuple[npt.NDArray[np.float32
 def _decode_stream(
     path: Path, container: "InputContainer", stream: "AudioStream"
 ) -> tuple["AudioFrame | None", list[str]]:
-    """Return all samples as one frame, and what shows that some are lost."""
+    """Return all samples as one frame, and signs that samples are lost."""
     import av
 
     fifo, damage = av.AudioFifo(), list[str]()

@@ -1,4 +1,4 @@
-"""Missing pages of Ogg files (RFC 3533), which FFmpeg leaves out without a report."""
+"""Find missing pages of Ogg files (RFC 3533), which FFmpeg skips without an error."""
 
 import struct
 from pathlib import Path
@@ -8,9 +8,9 @@ MAX_SEGMENTS = 255
 
 
 def find_missing_pages(path: Path) -> str | None:
-    """Say how the pages of an Ogg file are incomplete, or return None.
+    """Return what is missing in an Ogg file, or None if it is complete.
 
-    Pages with a wrong checksum are not looked for, because FFmpeg reports those.
+    Checksums are not compared, because FFmpeg does that.
     """
     size, start, continues = path.stat().st_size, 0, False
     numbers: dict[int, int] = {}

@@ -24,7 +24,7 @@ def length_is_known(path: Path) -> bool:
     Then the samples end where the file ends.
 
     Raises:
-        AudioError: The file is truncated: its header gives a length, and less is there.
+        AudioError: The file is truncated: it contains less than its header states.
     """
     with path.open("rb") as file:
         file.seek(12)

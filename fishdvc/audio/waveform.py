@@ -47,8 +47,9 @@ class Waveform:
 def read_waveform(path: Path) -> Waveform:
     """Read a file to the end of its data and mix its channels to mono (``downmix``).
 
-    The content shows the format, not the suffix. A length in a header counts only for uncompressed
-    samples, and only if they are fewer and the length was not written by a program that streams.
+    The content decides the format, not the suffix. A length in a header is used only for
+    uncompressed samples, to find truncated files and the end of the samples, and only if the writer
+    was not streaming.
 
     Raises:
         AudioError: The file cannot be decoded, is damaged or truncated, exceeds a limit of
@@ -128,7 +129,7 @@ def _read_channels(path: Path) -> tuple[npt.NDArray[np.float32], int]:
 def _read_with_libsndfile(path: Path) -> tuple[npt.NDArray[np.float32], int] | None:
     """Read uncompressed or FLAC samples. Return None if libsndfile cannot."""
     try:
-        # Bytes, because a name may be no valid Unicode.
+        # Bytes, because a name may not be valid Unicode.
         with soundfile.SoundFile(os.fsencode(path)) as file:
             num_values = file.frames * file.channels
             if file.subtype not in LIBSNDFILE_SUBTYPES or num_values > MAX_NUM_VALUES:

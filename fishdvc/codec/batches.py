@@ -27,8 +27,8 @@ def plan_batches(
 ) -> list[Batch]:
     """Plan batches that need little memory and have few shapes.
 
-    On a CPU, each clip is a batch without padding: a clip of one second uses all cores, so padding
-    would only cost time. On other devices, clips of the same ``padded_length`` form batches of up
+    On a CPU, each clip is a batch without padding, because larger batches are not faster there and
+    padding costs time. On other devices, clips of the same ``padded_length`` form batches of up
     to ``max_frames`` frames. A longer clip is a batch of its own.
 
     Args:
@@ -57,8 +57,8 @@ def plan_batches(
 def padded_length(num_frames: int) -> int:
     """Round up to one of four lengths per octave, multiples of ``LENGTH_STEP``.
 
-    The lengths in steps are 1, 2, ... 8, 10, 12, 14, 16, 20, ... Few lengths need few plans and
-    little memory that cannot be used again, and padding adds at most a quarter to a long clip.
+    The lengths in steps are 1, 2, ... 8, 10, 12, 14, 16, 20, ... Few lengths need few plans
+    and fragment memory little, and padding adds at most a quarter to a long clip.
     """
     steps = -(-num_frames // LENGTH_STEP)
     multiple = 1 << max(0, (steps - 1).bit_length() - 3)

@@ -15,8 +15,8 @@ from fishdvc.codec.quantizer import DownsamplingQuantizer
 from fishdvc.errors import AudioError, CheckpointError, DatasetError, list_problems
 
 ENCODE_MAX_FRAMES = 2048
-"""Frames of a batch to encode: 95 s and 0.3 GB in the published codec. Larger batches would be read
-by fewer threads."""
+"""Frames of a batch to encode: 95 s and 0.3 GB in the published codec. With larger
+batches, fewer threads would read clips at once."""
 
 DECODE_MAX_FRAMES = 512
 """Frames of a batch to decode: 24 s and 1.5 GB in the published codec."""

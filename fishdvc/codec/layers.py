@@ -92,7 +92,7 @@ class CausalDepthwiseConv(nn.Module):
         """Map ``(batch, frames, channels)`` to the same shape."""
         if not on_cpu(x.device):
             padded = functional.pad(x.transpose(1, 2), (self.left_padding, 0))
-            # cuDNN computes depthwise convolutions in float32 only if the input is not contiguous.
+            # In float32, PyTorch uses cuDNN for this convolution if the input is not contiguous.
             y: Tensor = self.conv(padded.contiguous())
             return y.transpose(1, 2)
         padded = functional.pad(x, (0, 0, self.left_padding, 0))
@@ -105,7 +105,7 @@ class CausalDepthwiseConv(nn.Module):
 
 
 def _as_column(bias: Tensor | None) -> Tensor:
-    """Return ``(channels, 1)``. The convolutions here have a bias; its type allows for none."""
+    """Return a bias as ``(channels, 1)``. All convolutions here have a bias."""
     assert bias is not None
     return bias.unsqueeze(1)
 

@@ -15,7 +15,7 @@ Codes = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Copies:
-    """Clips that hold one recording.
+    """Clips of the same recording.
 
     Attributes:
         names: At least two clips, sorted by name.

@@ -35,7 +35,7 @@ def hold_out(
         seed: Chooses which clips are held out.
 
     Raises:
-        DatasetError: There is only one clip, without its copies.
+        DatasetError: There is only one clip, apart from its copies.
     """
     group_of = {name: tuple(group) for group in copies for name in group}
     groups = {group_of.get(name, (name,)) for name in names}

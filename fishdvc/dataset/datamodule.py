@@ -87,7 +87,7 @@ class SentenceDataModule(lightning.LightningDataModule):
     def val_dataloader(self) -> EpochBatches:
         """Return all validation sentences from short to long, each with its first text.
 
-        On several ranks some batches may be empty, so that all ranks have as many.
+        With several ranks, some batches may be empty, so that all ranks have the same number.
         """
         trainer = cast(lightning.Trainer, self.trainer)
         sentences = self.val.sentences

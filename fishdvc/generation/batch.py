@@ -12,7 +12,7 @@ from fishdvc.model.kv_cache import BatchCache, KVCache
 from fishdvc.model.layers import Unpadding
 
 _NO_ID = -1
-"""Marks an empty place. No choice has this id."""
+"""Marks an entry without an id or code. No choice has this id."""
 
 
 class Batch:
@@ -24,7 +24,7 @@ class Batch:
     Args:
         model: In evaluation mode.
         num_rows: Largest number of sequences.
-        num_places: Largest number of tokens of a sequence, prompt and frames.
+        num_slots: Largest number of tokens of a sequence, prompt and frames.
         max_frames: Largest number of frames of a sequence.
         sampling: How to draw.
         end_id: Id of the token that ends the speech; None: the token is not drawn.
@@ -35,7 +35,7 @@ class Batch:
         self,
         model: DualAR,
         num_rows: int,
-        num_places: int,
+        num_slots: int,
         max_frames: int,
         *,
         sampling: Sampling,
@@ -44,13 +44,13 @@ class Batch:
     ) -> None:
         config, weight = model.config, model.fast_norm.weight
         self.model, self.sampling, self.num_codes = model, sampling, num_codes
-        self.num_rows, self.num_places, self.max_frames = num_rows, num_places, max_frames
+        self.num_rows, self.num_slots, self.max_frames = num_rows, num_slots, max_frames
         self.device = weight.device
         self.cache = BatchCache(
             config.n_layer,
             num_rows,
             config.n_local_heads,
-            num_places,
+            num_slots,
             config.dim // config.n_head,
             dtype=weight.dtype,
             device=self.device,
@@ -122,12 +122,12 @@ class Batch:
         self.cache.positions[first:] = 0
         self._prompt_lengths[first:] = 0
 
-    def step(self, num_rows: int, num_places: int) -> None:
+    def step(self, num_rows: int, num_slots: int) -> None:
         """Add a frame to each of the first ``num_rows`` sequences, and read it.
 
         Args:
             num_rows: Number of rows.
-            num_places: Places to attend to, more than every position of these sequences.
+            num_slots: Slots to attend to, more than every position of these sequences.
         """
         positions = self.cache.positions[:num_rows]
         rows = torch.arange(num_rows, device=self.device)
@@ -139,11 +139,11 @@ class Batch:
 
         frame = self._draw_frame(self._hidden[:num_rows], penalties, uniform)
         self.frames[rows, indices] = frame
-        # The first frame is not added, and empty places count as id and code 0, as in the
+        # The first frame is not added, and empty entries count as id and code 0, as in the
         # reference implementation.
         recent[rows, :, (indices - 1) % PENALTY_WINDOW_FRAMES] = frame
         recent *= (indices > 0)[:, None, None]
-        self._hidden[:num_rows] = self.model.next_hidden_states(frame, self.cache, num_places)
+        self._hidden[:num_rows] = self.model.next_hidden_states(frame, self.cache, num_slots)
         positions += 1
 
     def _draw_frame(self, hidden: Tensor, penalties: Tensor, uniform: Tensor) -> Tensor:
@@ -153,16 +153,16 @@ class Batch:
         logits = model.logits_of(token_ids, hidden)
         token_penalties = penalties[:, 0, : self._num_token_choices]
         choice = draw(self.sampling, logits, token_penalties, uniform[:, 0])
-        # After the end token, the codes mean nothing, but must be codes.
+        # The codes of the end token are not used, but must be valid.
         code = choice.clamp(max=num_codes - 1)
         frame = [token_ids[choice], code]
         caches = [KVCache(model.config.num_codebooks) for _ in model.fast_layers]
-        # The logits of codebook 0 are not needed, so the first two places are computed together.
-        places = torch.stack((hidden, model.fast_embeddings(code)), dim=1)
+        # The logits of codebook 0 are not needed, so the first two positions are computed together.
+        inputs = torch.stack((hidden, model.fast_embeddings(code)), dim=1)
         for codebook in range(1, model.config.num_codebooks):
-            logits = model.fast_logits(places, caches)[:, -1, :num_codes]
+            logits = model.fast_logits(inputs, caches)[:, -1, :num_codes]
             code_penalties = penalties[:, 1 + codebook, :num_codes]
             code = draw(self.sampling, logits, code_penalties, uniform[:, codebook])
             frame.append(code)
-            places = model.fast_embeddings(code).unsqueeze(1)
+            inputs = model.fast_embeddings(code).unsqueeze(1)
         return torch.stack(frame, dim=1)

@@ -2,7 +2,7 @@
 
 Differences from the reference implementation: the result holds the first frame and not that of the
 end token; only semantic tokens and the end token are drawn; attention reads the tokens so far, not
-``max_seq_len`` places.
+``max_seq_len`` slots.
 """
 
 from collections import deque
@@ -19,9 +19,9 @@ from fishdvc.generation.settings import Sampling
 from fishdvc.model.dual_ar import DualAR
 
 MAX_BATCH_SIZE = 64
-_MIN_PLACES = 64
+_MIN_SLOTS = 64
 _STEPS_PER_CHECK = 16
-"""Steps on CUDA between two looks for the end token, each of which waits for the GPU."""
+"""Steps on CUDA between two checks for the end token. A check waits for the GPU."""
 _PROMPT_TOKENS_PER_PASS = 16_384
 """Prompts that are read together on CUDA have at most this many tokens, padding included."""
 
@@ -35,7 +35,7 @@ class Generator:
         sampling: How to draw.
         end_id: Id of the token that ends the speech. None: generate ``max_new_frames`` frames.
         num_codes: Codes from this number on are not drawn, because the codec does not have them. At
-            most the model's ``codebook_size``, which None stands for.
+            most the model's ``codebook_size``, which is the default.
         batch_size: Largest number of sequences that are generated at the same time, a power of two.
     """
 
@@ -69,7 +69,7 @@ class Generator:
         codes that each prompt gives alone. (Matrix products of another batch size may round the
         last bit of a logit differently. This changes a code only if its random number lies exactly
         on the boundary between two choices.) When a sequence has ended, a waiting one takes its
-        place in the batch.
+        row in the batch.
 
         Args:
             prompts: Ids in row 0, codes below, each ``(1 + num_codebooks, tokens)``, on the CPU.
@@ -106,28 +106,28 @@ class Generator:
             rows = _remove(batch, rows, list(ended))
         return [codes[i] for i in range(len(prompts))]
 
-    def _allocate(self, num_sequences: int, num_places: int, max_frames: int) -> Batch:
-        """Return a batch that is large enough, if possible the one of the last call."""
+    def _allocate(self, num_sequences: int, num_slots: int, max_frames: int) -> Batch:
+        """Return a batch that is large enough: the existing one or a new one."""
         num_rows = _round_up(min(num_sequences, self.batch_size), 1)
-        num_places = _round_up(num_places, _MIN_PLACES)
-        # Rows without a sequence are never further than one check.
+        num_slots = _round_up(num_slots, _MIN_SLOTS)
+        # Rows without a sequence run for up to this number of steps.
         max_frames = max(max_frames, _STEPS_PER_CHECK)
-        if (last := self._batch) is not None:
-            num_rows = max(num_rows, last.num_rows)
-            num_places = max(num_places, last.num_places)
-            max_frames = max(max_frames, last.max_frames)
-            if (num_rows, num_places, max_frames) == (
-                last.num_rows,
-                last.num_places,
-                last.max_frames,
+        if (existing := self._batch) is not None:
+            num_rows = max(num_rows, existing.num_rows)
+            num_slots = max(num_slots, existing.num_slots)
+            max_frames = max(max_frames, existing.max_frames)
+            if (num_rows, num_slots, max_frames) == (
+                existing.num_rows,
+                existing.num_slots,
+                existing.max_frames,
             ):
-                return last
-        # Frees the memory of the last one first.
-        self._batch = self._step = last = None
+                return existing
+        # Free the memory of the existing batch before a new one is allocated.
+        self._batch = self._step = existing = None
         self._batch = Batch(
             self.model,
             num_rows,
-            num_places,
+            num_slots,
             max_frames,
             sampling=self.sampling,
             end_id=self.end_id,
@@ -168,13 +168,13 @@ class Generator:
         assert self._step is not None
         num_rows, num_steps = len(rows), 1
         if computes_in_graphs(batch.device):
-            # A graph is captured for few numbers of rows.
+            # Rounded up, so that few graphs are captured.
             num_rows = _round_up(len(rows), 1)
             batch.clear_rows(len(rows))
             num_steps = min(_STEPS_PER_CHECK, *(max_new_frames - row.num_frames for row in rows))
         for _ in range(num_steps):
             num_tokens = max(row.prompt_length + row.num_frames for row in rows)
-            self._step(num_rows, _round_up(num_tokens + 1, _MIN_PLACES))
+            self._step(num_rows, _round_up(num_tokens + 1, _MIN_SLOTS))
             for row in rows:
                 row.num_frames += 1
             if on_frame is not None:
@@ -187,9 +187,9 @@ class Generator:
         ids = batch.frames[: len(rows), :, 0].tolist()
         ended = {}
         for row, state in enumerate(rows):
-            of_row = ids[row][: state.num_frames]
-            if self.end_id in of_row or state.num_frames == max_new_frames:
-                num_frames = of_row.index(self.end_id) if self.end_id in of_row else len(of_row)
+            row_ids = ids[row][: state.num_frames]
+            if self.end_id in row_ids or state.num_frames == max_new_frames:
+                num_frames = row_ids.index(self.end_id) if self.end_id in row_ids else len(row_ids)
                 ended[row] = batch.frames[row, :num_frames, 1:].T.cpu().clone()
         return ended
 
@@ -204,14 +204,14 @@ class _Row:
 
 
 def _remove(batch: Batch, rows: list[_Row], ended: Sequence[int]) -> list[_Row]:
-    """Remove rows, and move the last ones into their places."""
+    """Remove rows, and fill the gaps with the last rows."""
     num_kept = len(rows) - len(ended)
-    holes = [row for row in ended if row < num_kept]
+    gaps = [row for row in ended if row < num_kept]
     sources = [row for row in range(num_kept, len(rows)) if row not in ended]
-    if holes:
-        batch.copy_rows(sources, holes)
-    for hole, source in zip(holes, sources, strict=True):
-        rows[hole] = rows[source]
+    if gaps:
+        batch.copy_rows(sources, gaps)
+    for gap, source in zip(gaps, sources, strict=True):
+        rows[gap] = rows[source]
     return rows[:num_kept]
 
 

@@ -6,7 +6,7 @@ import torch
 
 
 def computes_in_graphs(device: torch.device) -> bool:
-    """Return whether functions of few shapes are faster on this device."""
+    """Return whether ``GraphedFunction`` uses CUDA graphs on a device."""
     return device.type == "cuda"
 
 

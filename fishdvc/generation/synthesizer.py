@@ -127,7 +127,7 @@ class Synthesizer:
         Args:
             texts: At least one.
             seeds: One integer for each text.
-            references: Clips of the voice. None: the model's own voice.
+            references: Clips of the voice. Without any, the model's own voice.
             sampling: How to draw. None: as the reference implementation.
             max_part_s: Maximum length of the speech of one part, in seconds.
             on_frame: Called after each step, which adds a frame to each text of a batch.
@@ -183,14 +183,15 @@ class Synthesizer:
             del earlier[0]
 
     def _decode(self, tasks: Sequence[_Task]) -> list[Speech]:
-        codes = [torch.cat([of_part for _, of_part in task.spoken], dim=1) for task in tasks]
-        num_frames = torch.tensor([of_task.shape[1] for of_task in codes])
-        padded = pad_sequence([of_task.T for of_task in codes], batch_first=True).transpose(1, 2)
+        codes = [torch.cat([part for _, part in task.spoken], dim=1) for task in tasks]
+        num_frames = torch.tensor([task_codes.shape[1] for task_codes in codes])
+        by_frame = [task_codes.T for task_codes in codes]
+        padded = pad_sequence(by_frame, batch_first=True).transpose(1, 2)
         samples, num_samples = self.codec.decode(padded.to(self.codec.device), num_frames)
         rate_hz = self.codec.config.sample_rate_hz
         return [
-            Speech(of_task[:length].cpu(), rate_hz, task_codes, task.ended)
-            for of_task, length, task_codes, task in zip(
+            Speech(task_samples[:length].cpu(), rate_hz, task_codes, task.ended)
+            for task_samples, length, task_codes, task in zip(
                 samples, num_samples.tolist(), codes, tasks, strict=True
             )
         ]

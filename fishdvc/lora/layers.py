@@ -63,7 +63,7 @@ def use_activation_type(config: LoraConfig) -> LoraConfig:
 def _plain_adapter(
     layer: Linear | Embedding, adapters: nn.ModuleDict | nn.ParameterDict
 ) -> str | None:
-    """The name of the only active adapter, or None if PEFT must compute it."""
+    """Return the name of the only active adapter, or None if PEFT must compute it."""
     active = layer.active_adapters
     if layer.disable_adapters or layer.merged or len(active) != 1 or active[0] not in adapters:
         return None

@@ -178,7 +178,7 @@ class DualAR(nn.Module):
         x = self._run(self.layers, x, rotary, unpadding, caches)
         return x if unpadding is None else unpadding.restore(x)
 
-    def next_hidden_states(self, tokens: Tensor, cache: BatchCache, num_places: int) -> Tensor:
+    def next_hidden_states(self, tokens: Tensor, cache: BatchCache, num_slots: int) -> Tensor:
         """Run the slow transformer for one more token of each sequence, without its last norm.
 
         Shapes do not depend on the positions of the tokens, and no value is read by the host.
@@ -186,14 +186,14 @@ class DualAR(nn.Module):
         Args:
             tokens: ``(batch, 1 + num_codebooks)``, for the first rows of the cache.
             cache: Earlier tokens of each sequence. Its positions are not changed.
-            num_places: Places of the cache to attend to, more than every position.
+            num_slots: Slots of the cache to attend to, more than every position.
 
         Returns:
             ``(batch, dim)``.
         """
         rotary = _as_complex(self.slow_rotary[cache.positions[: len(tokens)]]).unsqueeze(1)
         x = self.embed(tokens.unsqueeze(-1))
-        caches = cache.layers(len(tokens), num_places)
+        caches = cache.layers(len(tokens), num_slots)
         return self._run(self.layers, x, rotary, None, caches).squeeze(1)
 
     def token_logits(self, hidden: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ class LayerCache(Protocol):
     """Keys and values of earlier tokens at one attention layer."""
 
     mask: Tensor | None
-    """Added to the scores of one new token, ``(batch, 1, 1, places)``; None: attend to all."""
+    """Added to the scores of one new token, ``(batch, 1, 1, slots)``; None: attend to all."""
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Add tokens and return the keys and values to attend to.
@@ -21,7 +21,7 @@ class LayerCache(Protocol):
             values: ``(batch, heads, new tokens, head_dim)``.
 
         Returns:
-            Views of keys and values, ``(batch, heads, places, head_dim)``.
+            Views of keys and values, ``(batch, heads, slots, head_dim)``.
         """
         ...
 
@@ -70,8 +70,9 @@ class KVCache:
 class BatchCache:
     """Keys and values of a batch of sequences of different lengths, in memory that never moves.
 
-    Each sequence has a row. Its next token goes to the place in ``positions``, a tensor, so that a
-    step has the same shapes and addresses at every position and can be captured as a CUDA graph.
+    Each sequence has a row of ``capacity`` slots, one per token. The slot of its next token is in
+    ``positions``, a tensor, so that a step has the same shapes and addresses at every position and
+    can be captured as a CUDA graph.
 
     Args:
         num_layers: Number of attention layers.
@@ -83,7 +84,7 @@ class BatchCache:
         device: Device of the memory.
 
     Attributes:
-        positions: Place of the next token of each sequence, int64 ``(num_rows,)``.
+        positions: Slot of the next token of each sequence, int64 ``(num_rows,)``.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class BatchCache:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        # Zeros, because attention multiplies the values of unused places by 0, and 0 * NaN is NaN.
+        # Zeros, because attention multiplies the values of unused slots by 0, and 0 * NaN is NaN.
         self._memory = torch.zeros(
             (num_layers, 2, num_rows, num_heads, capacity, head_dim), dtype=dtype, device=device
         )
@@ -120,20 +121,20 @@ class BatchCache:
         self._memory[:, :, destinations] = self._memory[:, :, sources]
         self.positions[destinations] = self.positions[sources]
 
-    def layers(self, num_rows: int, num_places: int) -> list[LayerCache]:
+    def layers(self, num_rows: int, num_slots: int) -> list[LayerCache]:
         """Return the cache of each layer for one more token of the first ``num_rows`` sequences.
 
         Args:
             num_rows: Number of sequences.
-            num_places: Places to attend to, more than every position of these sequences.
+            num_slots: Slots to attend to, more than every position of these sequences.
         """
         positions = self.positions[:num_rows]
         rows = torch.arange(num_rows, device=positions.device)
-        places = torch.arange(num_places, device=positions.device)
-        hidden = places > positions.unsqueeze(1)
+        slots = torch.arange(num_slots, device=positions.device)
+        hidden = slots > positions.unsqueeze(1)
         mask = self._memory.new_zeros(hidden.shape).masked_fill_(hidden, -torch.inf)[:, None, None]
         return [
-            _BatchLayerCache(memory[:, :num_rows, :, :num_places], rows, positions, mask)
+            _BatchLayerCache(memory[:, :num_rows, :, :num_slots], rows, positions, mask)
             for memory in self._memory
         ]
 

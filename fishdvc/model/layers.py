@@ -220,7 +220,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = 
             f"KV cache with {num_keys - num_tokens} tokens: expected 1 new, got {num_tokens}"
         )
     if queries.is_cuda and queries.dtype == torch.float32:
-        # In float32, CUDA has no kernel for groups that does without a matrix of tokens x tokens.
+        # In float32, the kernel for grouped heads on CUDA stores a matrix of tokens x tokens.
         group_size = queries.shape[1] // keys.shape[1]
         keys, values = (x.repeat_interleave(group_size, dim=1) for x in (keys, values))
     grouped_heads = keys.shape[1] < queries.shape[1]

@@ -6,9 +6,9 @@ from fishdvc.model.config import DualARConfig
 from fishdvc.training.loss import FRAMES_PER_CHUNK_GPU, LOGITS_PER_CHUNK
 
 USABLE_SHARE = 0.9
-"""Share of the free memory that a step may use by the estimate, which is up to 6 % too low."""
+"""Largest estimate, as a share of the free memory. Estimates are up to 6 % too low."""
 _ADAPTER_BYTES = 5 * 4
-"""Per trained value: itself, its gradient, that of the loss chunks, and two moments of AdamW."""
+"""Per trained value: the value, its gradient, its gradient in loss chunks, two moments of AdamW."""
 _BYTES_PER_LOGIT = 40
 """With all intermediate results of the cross entropy and its gradient, in float32."""
 
@@ -40,7 +40,7 @@ class StepMemory:
         c = self.config
         kv_dim = c.dim // c.n_head * c.n_local_heads
         norms = 2 * 4 * c.dim
-        # Of the input of an adapter: the values after dropout and the mask.
+        # For each adapter: its input after dropout, and the dropout mask.
         adapters = (self.value_bytes + 1) * (4 * c.dim + c.intermediate_size)
         attention = self.value_bytes * 3 * (c.dim + kv_dim)
         feed_forward = self.value_bytes * 3 * c.intermediate_size
@@ -65,7 +65,7 @@ class StepMemory:
             kept(c.n_fast_layer, num_fast) + _BYTES_PER_LOGIT * c.codebook_size
         )
         num_logits = min(LOGITS_PER_CHUNK, self.num_tokens * c.vocab_size)
-        # Gradients inside of a block, about those of all its activations in the feed-forward.
+        # Gradients within a block: mainly those of the activations in its feed-forward.
         gradients = self.num_tokens * self.value_bytes * 4 * c.intermediate_size
         return (
             self.num_frozen * self.value_bytes

@@ -40,7 +40,7 @@ class AdapterTraining(LightningModule):
     Attributes:
         num_batches: Number of batches trained on so far, on this process.
         step_tensors: Metrics of the last optimizer step on this process, ``TENSOR_METRICS``. The
-            mean of all processes is that of the step.
+            metrics of the step are the means over all processes.
         step_numbers: Further metrics of the last optimizer step, equal on all processes except for
             the throughput.
     """
@@ -168,5 +168,5 @@ class AdapterTraining(LightningModule):
 
 
 def _parts(result: DualARLoss) -> Tensor:
-    """The values of ``PARTS``."""
+    """Return the values of ``PARTS`` as one tensor."""
     return torch.stack([getattr(result, name).detach() for name in PARTS]).float()

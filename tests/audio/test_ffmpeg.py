@@ -1,4 +1,4 @@
-"""Every format is decoded to the end, and what FFmpeg or a container shows as loss is an error."""
+"""Every format is decoded to the end, and lost or damaged data are an error."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""The length in a header is not believed: all samples are read, and real loss is an error."""
+"""The length in a header is not trusted: all samples are read, and lost samples are an error."""
 
 import struct
 from pathlib import Path
@@ -141,7 +141,7 @@ def test_compressed_files_are_read_to_the_end(name: str, num_samples: int, asset
     assert len(read_waveform(assets / "audio" / name).samples) == num_samples
 
 
-def test_tags_that_are_no_utf8_do_not_matter(tmp_path: Path) -> None:
+def test_tags_that_are_not_utf8_do_not_matter(tmp_path: Path) -> None:
     tags = chunk(b"LIST", b"INFO" + chunk(b"INAM", b"\xc4\xe3\xba\xc3"))
     content = wav(tags, chunk(b"data", SAMPLES.tobytes(), 0))
     np.testing.assert_array_equal(read(content, tmp_path), ALL)

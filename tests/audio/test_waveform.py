@@ -120,7 +120,7 @@ def test_any_error_of_a_decoder_is_an_audio_error(
         read_waveform(write_wav(tmp_path / "a.wav", RATE_HZ))
 
 
-def test_a_name_that_is_no_valid_unicode_is_read(tmp_path: Path) -> None:
+def test_a_name_that_is_not_valid_unicode_is_read(tmp_path: Path) -> None:
     for suffix in (".flac", ".mp3"):
         source = write(tmp_path / f"a{suffix}")
         path = tmp_path / os.fsdecode(b"\xc4\xe3" + suffix.encode())

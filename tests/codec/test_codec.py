@@ -22,7 +22,7 @@ def padded(clips: list[Tensor], *, filler: float = 0.0) -> tuple[Tensor, Tensor]
     )
 
 
-def on_cpu(results: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def to_cpu(results: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return results[0].cpu(), results[1].cpu()
 
 
@@ -50,11 +50,11 @@ class Operations(TorchDispatchMode):
 def test_codes_and_audio_equal_the_reference(
     any_codec: Codec, golden: dict[str, Tensor], clip: int
 ) -> None:
-    codes, num_frames = on_cpu(any_codec.encode(*padded([golden[f"audio.{clip}"]])))
+    codes, num_frames = to_cpu(any_codec.encode(*padded([golden[f"audio.{clip}"]])))
     assert codes.dtype == torch.int64
     assert torch.equal(codes[0], golden[f"codes.{clip}"].long())
     assert num_frames.tolist() == [codes.shape[-1]]
-    audio, num_samples = on_cpu(any_codec.decode(codes, num_frames))
+    audio, num_samples = to_cpu(any_codec.decode(codes, num_frames))
     assert num_samples.tolist() == [codes.shape[-1] * 2048]
     torch.testing.assert_close(audio[0], golden[f"decoded.{clip}"], atol=1e-5, rtol=0)
 
@@ -64,7 +64,7 @@ def test_a_clip_in_a_batch_gets_the_codes_that_it_gets_alone(
     any_codec: Codec, golden: dict[str, Tensor], filler: float
 ) -> None:
     clips = [golden[f"audio.{i}"] for i in range(3)]
-    codes, num_frames = on_cpu(any_codec.encode(*padded(clips, filler=filler)))
+    codes, num_frames = to_cpu(any_codec.encode(*padded(clips, filler=filler)))
     assert num_frames.tolist() == [16, 22, 19]
     for i, frames in enumerate(num_frames.tolist()):
         assert torch.equal(codes[i, :, :frames], golden[f"codes.{i}"].long())
@@ -91,12 +91,12 @@ def test_a_longer_clip_in_the_batch_does_not_change_codes(
 ) -> None:
     length = int(golden["mate.num_samples"][0])
     clips = [golden["audio.0"][:length], golden["audio.1"]]
-    codes, num_frames = on_cpu(any_codec.encode(*padded(clips)))
+    codes, num_frames = to_cpu(any_codec.encode(*padded(clips)))
     assert torch.equal(codes[0, :, : num_frames[0]], golden["mate.codes_alone"].long())
 
 
 def test_a_decoded_batch_equals_the_reference(any_codec: Codec, golden: dict[str, Tensor]) -> None:
-    audio, num_samples = on_cpu(
+    audio, num_samples = to_cpu(
         any_codec.decode(golden["batch.codes"], golden["batch.code_lengths"])
     )
     assert torch.equal(num_samples, golden["batch.audio_lengths"])
@@ -129,9 +129,9 @@ def test_samples_do_not_depend_on_later_frames_or_padding(
     any_codec: Codec, golden: dict[str, Tensor]
 ) -> None:
     codes = golden["codes.0"].long()[None].clone()
-    whole, _ = on_cpu(any_codec.decode(codes, torch.tensor([codes.shape[-1]])))
+    whole, _ = to_cpu(any_codec.decode(codes, torch.tensor([codes.shape[-1]])))
     codes[..., 3:] = -1
-    audio, num_samples = on_cpu(any_codec.decode(codes, torch.tensor([3])))
+    audio, num_samples = to_cpu(any_codec.decode(codes, torch.tensor([3])))
     length = int(num_samples[0])
     torch.testing.assert_close(audio[:, :length], whole[:, :length], atol=1e-6, rtol=0)
 

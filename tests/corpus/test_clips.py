@@ -12,13 +12,6 @@ from fishdvc.corpus.clips import Clip, find_clips, find_transcript, read_transcr
 from fishdvc.errors import DatasetError
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    return folder
-
-
 def touch(root: Path, *names: str) -> None:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -11,13 +11,6 @@ from fishdvc.corpus.files import list_files
 GBK = os.fsdecode("你好".encode("gbk"))
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    return folder
-
-
 def touch(root: Path, *names: str) -> None:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)

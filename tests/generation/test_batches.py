@@ -40,13 +40,13 @@ def likely_end(model: DualAR, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def widths(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Numbers of rows and of places of all steps."""
+    """Numbers of rows and of slots of all steps."""
     taken = []
     step: Callable[..., None] = Batch.step
 
-    def record(batch: Batch, num_rows: int, num_places: int) -> None:
-        taken.append((num_rows, num_places))
-        step(batch, num_rows, num_places)
+    def record(batch: Batch, num_rows: int, num_slots: int) -> None:
+        taken.append((num_rows, num_slots))
+        step(batch, num_rows, num_slots)
 
     monkeypatch.setattr(Batch, "step", record)
     return taken

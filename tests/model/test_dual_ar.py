@@ -9,23 +9,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fishdvc.model.checkpoint import load_dual_ar
-from fishdvc.model.config import DualARConfig
 from fishdvc.model.dual_ar import DualAR, next_frames
 from fishdvc.model.kv_cache import BatchCache, KVCache
 from fishdvc.model.layers import Unpadding
-
-FULL_SIZE = DualARConfig(
-    vocab_size=102048,
-    max_seq_len=8192,
-    codebook_size=1024,
-    num_codebooks=8,
-    dim=1024,
-    n_layer=24,
-    n_head=16,
-    n_local_heads=2,
-    intermediate_size=4096,
-    n_fast_layer=4,
-)
+from tests.model.full_size import FULL_SIZE
 
 
 @pytest.fixture(scope="module")

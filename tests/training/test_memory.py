@@ -7,26 +7,9 @@ import torch
 from torch import Tensor
 
 from fishdvc.lora.adapter import add_adapter
-from fishdvc.model.config import DualARConfig
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.training.memory import StepMemory
-
-FULL_SIZE = DualARConfig(
-    vocab_size=102048,
-    max_seq_len=8192,
-    codebook_size=1024,
-    num_codebooks=8,
-    dim=1024,
-    n_layer=24,
-    n_head=16,
-    n_local_heads=2,
-    intermediate_size=4096,
-    n_fast_layer=4,
-    fast_dim=1024,
-    fast_n_head=16,
-    fast_n_local_heads=2,
-    fast_intermediate_size=4096,
-)
+from tests.model.full_size import FULL_SIZE
 
 
 def full_size(num_tokens: int) -> StepMemory:
