@@ -66,7 +66,7 @@ def read_waveform(path: Path) -> Waveform:
             f"{path}: not readable as audio ({reason}); record or export it again, or remove it"
         ) from error
     if len(channels) == 0:
-        raise AudioError(f"{path}: holds no sample; record it again, or remove it")
+        raise AudioError(f"{path}: contains no samples; record it again, or remove it")
     if not np.isfinite(channels).all():
         raise AudioError(
             f"{path}: {int((~np.isfinite(channels)).any(axis=1).sum())} samples are NaN or "

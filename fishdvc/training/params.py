@@ -56,7 +56,7 @@ class TrainLoraParams(Checked):
         description="Optimizer steps between checkpoints, a multiple of val_every_steps.",
     )
     gradient_checkpointing: Literal["auto", "on", "off"] = Field(
-        description="Recompute activations in the backward pass: less memory, a third more time. "
+        description="Recompute activations in the backward pass: less memory, slower. "
         "auto: on a CUDA GPU, in as many blocks as the free memory requires; else off."
     )
     seed: int = Field(
