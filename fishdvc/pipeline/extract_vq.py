@@ -177,13 +177,13 @@ def _encode(
     at once, on other devices one batch at a time, while other threads read.
     """
     torch.set_num_threads(1)
-    turn = contextlib.nullcontext() if layers.on_cpu(codec.device) else threading.Lock()
+    device_lock = contextlib.nullcontext() if layers.on_cpu(codec.device) else threading.Lock()
 
     def encode(batch: list[Path]) -> list[npt.NDArray[np.uint16]]:
         clips = [_read_clip(path, codec.config.sample_rate_hz) for path in batch]
         audio = pad_sequence(clips, batch_first=True)
         lengths = torch.tensor([len(clip) for clip in clips])
-        with turn:
+        with device_lock:
             codes, num_frames = (result.cpu() for result in codec.encode(audio, lengths))
         return [
             clip[:, :frames].numpy().astype(np.uint16)

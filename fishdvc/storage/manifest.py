@@ -1,4 +1,4 @@
-"""Manifests: lists of files with their sizes and hashes, by which damaged or missing files show."""
+"""Manifests: lists of files with their sizes and hashes, which show damaged or missing files."""
 
 import json
 from collections.abc import Iterable
