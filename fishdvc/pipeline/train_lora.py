@@ -4,6 +4,7 @@ import shutil
 import time
 import warnings
 from pathlib import Path
+from typing import cast
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
@@ -16,21 +17,32 @@ from fishdvc.dataset.sentence_set import read_sentences
 from fishdvc.device import has_bfloat16
 from fishdvc.errors import ParamsError, list_problems
 from fishdvc.lora.adapter import add_adapter, load_adapter
+from fishdvc.lora.checkpoint_list import read_checkpoints
 from fishdvc.machine import MachineParams
 from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.model.config import read_config
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.pipeline.shared_params import external_path
-from fishdvc.storage.atomic import atomic_folder, write_metrics
+from fishdvc.storage.atomic import HIDDEN, atomic_folder, delete_folder, sweep, write_metrics
 from fishdvc.storage.cache import combined_key, content_hash, project_cache
 from fishdvc.storage.imports import imported_files
+from fishdvc.storage.lock import run_lock
 from fishdvc.text.tokenizer import load_tokenizer
 from fishdvc.training.checkpoints import AdapterCheckpoints
 from fishdvc.training.curves import Curves
 from fishdvc.training.memory import StepMemory
 from fishdvc.training.module import AdapterTraining
 from fishdvc.training.params import LoraParams, TrainLoraParams, misfits
-from fishdvc.training.resume import CHECKPOINT, CURVES, ResumePoints
+from fishdvc.training.resume import (
+    CHECKPOINT,
+    CURVES,
+    LOGS,
+    LORA,
+    POINTS,
+    ResumePoints,
+    is_finished,
+    mark_finished,
+)
 from fishdvc.training.trainer import build_loggers, build_trainer
 
 
@@ -50,7 +62,8 @@ def train_lora(
     """Train an adapter and save it every N steps in PEFT's format, with its validation loss.
 
     An interrupted run is resumed from ``.fishdvc_cache`` if params, data, code and the number of
-    processes are unchanged.
+    processes are unchanged. If another process trains the same adapter, this one waits and takes
+    its result.
 
     Args:
         adapter: Shape of the adapter.
@@ -78,66 +91,111 @@ def train_lora(
     if problems := misfits(adapter, params, read_config(base / "config.json")):
         raise ParamsError(list_problems("params.yaml: correct these values", problems))
     trainer = build_trainer(params, machine)
-    device = trainer.strategy.root_device
-    dtype = _base_dtype(params, device)
-    model = load_dual_ar(base, dtype=dtype)
     data = _data_module(params, base, protos)
-    adapted = _adapted(model, adapter, params.init_from)
-    model.num_checkpointed = _num_checkpointed(params, model, device)
-    module = AdapterTraining(adapted, params)
-    # DVC deletes the outputs before a stage runs, so an interrupted run is kept elsewhere.
+    dtype = _base_dtype(params, trainer.strategy.root_device)
     key = _run_key(adapter, params, dtype, base, protos, num_processes=trainer.world_size)
+    # DVC deletes the outputs before a stage runs, so an interrupted run is kept elsewhere.
     work = project_cache("train_lora").folder / key
-    every_steps = params.checkpoint_every_steps
-    points = ResumePoints(work, every_steps=every_steps)
-    point = points.latest()
-    checkpoints = AdapterCheckpoints(adapted, work / "lora", every_steps=every_steps)
-    curves_callback = Curves(work / CURVES, resume_from=point and point / CURVES)
-    trainer.callbacks += [curves_callback, checkpoints, points]  # type: ignore[attr-defined]
-    trainer.loggers = build_loggers(
-        work / "logs" / (point.name if point else "start"), machine.logger
-    )
-    excluded = data.train.too_long + data.val.too_long
-    num_batches = data.num_train_batches(0, trainer.world_size)
-    epochs = params.max_steps * params.accumulate_grad_batches / num_batches
-    if trainer.is_global_zero:
+    if not trainer.is_global_zero:
+        adapted = _load_adapted(adapter, params, base, dtype, trainer.strategy.root_device)
+        _train(trainer, adapted, params, machine, data, work)
+        return ""
+    lock_file = project_cache("locks").folder / f"train_lora-{key}.lock"
+    with run_lock(lock_file, purpose=f"it trains the same adapter ({key})") as lock:
+        sweep(work.parent)
+        adapted = _load_adapted(adapter, params, base, dtype, trainer.strategy.root_device)
+        excluded = data.train.too_long + data.val.too_long
         report = f"train_lora: {len(excluded)} clips longer than max_length"
         write_report(too_long, report, excluded)
-        print(
-            f"train_lora: {_num_parameters(adapted)}; {len(data.train.sentences)} sentences, "
-            f"{sum(sentence.num_tokens for sentence in data.train.sentences)} tokens; "
-            f"{params.max_steps} steps are about {epochs:.1f} epochs; "
-            f"{model.num_checkpointed} blocks checkpointed"
-            + (f"; resuming from {point.name}" if point else ""),
-            flush=True,
+        _train(trainer, adapted, params, machine, data, work)
+        for name, out in ((LORA, lora), (CURVES, curves), (LOGS, logs)):
+            _copy_output(work / name, out)
+        untuned, *adapters = read_checkpoints(lora)
+        best = min(adapters, key=lambda checkpoint: checkpoint.val_loss)
+        coverage = _coverage(params, data, trainer)
+        write_metrics(
+            metrics,
+            {
+                "untuned_val_loss": round(untuned.val_loss, 5),
+                "best_val_loss": round(best.val_loss, 5),
+                "best_step": best.step,
+                "coverage": round(coverage, 4),
+            },
         )
-    _fit(trainer, module, data, point, params)
-    if not trainer.is_global_zero:
-        return ""
-    for name, out in (("lora", lora), (CURVES, curves), ("logs", logs)):
-        with atomic_folder(out) as folder:
-            if (work / name).exists():
-                shutil.copytree(work / name, folder, dirs_exist_ok=True)
-    shutil.rmtree(work)
-    untuned, *adapters = checkpoints.checkpoints
-    best = min(adapters, key=lambda checkpoint: checkpoint.val_loss)
-    num_sentences = len(data.train.sentences) + len(data.train.too_long)
-    coverage = data.num_sentences_seen(module.num_batches, trainer.world_size) / num_sentences
-    write_metrics(
-        metrics,
-        {
-            "untuned_val_loss": round(untuned.val_loss, 5),
-            "best_val_loss": round(best.val_loss, 5),
-            "best_step": best.step,
-            "coverage": round(coverage, 4),
-        },
-    )
+        # A process that waits takes the result.
+        if not lock.others_wait():
+            delete_folder(work)
     return (
-        f"train_lora: {params.max_steps} steps, {epochs:.2f} epochs, "
+        f"train_lora: {params.max_steps} steps, {_num_epochs(params, data, trainer):.2f} epochs, "
         f"{coverage:.0%} of the sentences seen, {len(excluded)} too long for max_length, "
         f"validation loss {untuned.val_loss:.4f} -> {best.val_loss:.4f} (step {best.step}), "
         f"{time.monotonic() - start_s:.1f} s"
     )
+
+
+def _train(
+    trainer: Trainer,
+    adapted: PeftModel,
+    params: TrainLoraParams,
+    machine: MachineParams,
+    data: SentenceDataModule,
+    work: Path,
+) -> None:
+    """Train in the folder of the run, or resume there, unless a run with its key finished there."""
+    if trainer.strategy.launcher is not None:
+        # Lightning would start and connect the other processes later, in ``validate`` or ``fit``.
+        trainer.strategy.launcher.launch(trainer.strategy.setup_environment)
+    points = ResumePoints(work, every_steps=params.checkpoint_every_steps)
+    finished, name = False, None
+    if trainer.is_global_zero:
+        finished = is_finished(work)
+        name = None if finished else points.latest()
+    # Only the first process holds the lock. Others may have seen the folder of an earlier run.
+    finished, name = trainer.strategy.broadcast((finished, name))
+    if trainer.is_global_zero:
+        print(_start_lines(trainer, adapted, params, data, work, finished, name), flush=True)
+    if finished:
+        return
+    point = work / POINTS / name if name else None
+    trainer.callbacks += [  # type: ignore[attr-defined]
+        Curves(work / CURVES, resume_from=point and point / CURVES),
+        AdapterCheckpoints(
+            adapted, work / LORA, every_steps=params.checkpoint_every_steps, resume_from=point
+        ),
+        points,
+    ]
+    trainer.loggers = build_loggers(work / LOGS / (name or "start"), machine.logger)
+    _fit(trainer, AdapterTraining(adapted, params), data, point, params)
+    if trainer.is_global_zero:
+        mark_finished(work)
+
+
+def _start_lines(
+    trainer: Trainer,
+    adapted: PeftModel,
+    params: TrainLoraParams,
+    data: SentenceDataModule,
+    work: Path,
+    finished: bool,
+    point: str | None,
+) -> str:
+    if finished:
+        return "train_lora: a run with equal params, data and code finished; its result is used"
+    sentences = data.train.sentences
+    lines = [
+        f"train_lora: {_num_parameters(adapted)}; {len(sentences)} sentences, "
+        f"{sum(sentence.num_tokens for sentence in sentences)} tokens; {params.max_steps} steps "
+        f"are about {_num_epochs(params, data, trainer):.1f} epochs; "
+        f"{cast(DualAR, adapted).num_checkpointed} blocks checkpointed"
+        + (f"; resuming from {point}" if point else "")
+    ]
+    others = sorted(str(folder) for folder in work.parent.glob("[!.]*") if folder != work)
+    if others and not point:
+        lines.append(
+            "train_lora: unfinished runs with other params, data or code are not resumed: "
+            + ", ".join(others)
+        )
+    return "\n".join(lines)
 
 
 def _fit(
@@ -166,11 +224,31 @@ def _fit(
             trainer.validate(module, data, verbose=False)
 
 
-def _adapted(model: DualAR, adapter: LoraParams, init_from: str | None) -> PeftModel:
-    if init_from is not None:
-        folder = external_path(init_from, stage="train_lora", param="train_lora.init_from")
-        return load_adapter(model, folder, trainable=True)
-    return add_adapter(model, **adapter.model_dump())
+def _copy_output(source: Path, out: Path) -> None:
+    with atomic_folder(out) as folder:
+        if source.exists():  # Without a logger there are no logs.
+            ignore = shutil.ignore_patterns(f"{HIDDEN}*")
+            shutil.copytree(source, folder, dirs_exist_ok=True, ignore=ignore)
+
+
+def _load_adapted(
+    adapter: LoraParams,
+    params: TrainLoraParams,
+    base: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> PeftModel:
+    model = load_dual_ar(base, dtype=dtype)
+    if params.init_from is None:
+        adapted = add_adapter(model, **adapter.model_dump())
+    else:
+        adapted = load_adapter(model, _init_from(params.init_from), trainable=True)
+    model.num_checkpointed = _num_checkpointed(params, model, device)
+    return adapted
+
+
+def _init_from(folder: str) -> Path:
+    return external_path(folder, stage="train_lora", param="train_lora.init_from")
 
 
 def _run_key(
@@ -185,7 +263,7 @@ def _run_key(
     """Return the name of the run's folder. A run with the same name is resumed."""
     files = [*(base / name for name in MODEL_FILES), *sorted(protos.rglob("*.protos"))]
     if params.init_from is not None:
-        files += sorted(Path(params.init_from).glob("adapter_*"))
+        files += sorted(_init_from(params.init_from).glob("adapter_*"))
     files += imported_files(Path(__file__))
     # Another number of processes has another data plan.
     hashes = [content_hash(file) for file in files]
@@ -230,6 +308,21 @@ def _data_module(params: TrainLoraParams, base: Path, protos: Path) -> SentenceD
         accumulate_grad_batches=params.accumulate_grad_batches,
         seed=params.seed,
     )
+
+
+def _num_batches(params: TrainLoraParams) -> int:
+    """Number of batches that each process trains on. An epoch consists of whole steps."""
+    return params.max_steps * params.accumulate_grad_batches
+
+
+def _num_epochs(params: TrainLoraParams, data: SentenceDataModule, trainer: Trainer) -> float:
+    return _num_batches(params) / data.num_train_batches(0, trainer.world_size)
+
+
+def _coverage(params: TrainLoraParams, data: SentenceDataModule, trainer: Trainer) -> float:
+    """Share of the training sentences that the run sees."""
+    seen = data.num_sentences_seen(_num_batches(params), trainer.world_size)
+    return seen / (len(data.train.sentences) + len(data.train.too_long))
 
 
 def _num_parameters(model: torch.nn.Module) -> str:

@@ -1,26 +1,37 @@
 """Manifests: lists of files with their sizes and hashes, which show damaged or missing files."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fishdvc.storage.atomic import write_text
 from fishdvc.storage.cache import content_hash
 
+Entries = Mapping[str, tuple[int, str]]
+"""Size in bytes and SHA-256 of files, by relative path."""
 
-def write_manifest(path: Path, top: Path, files: Iterable[Path]) -> None:
+
+def write_manifest(
+    path: Path, top: Path, files: Iterable[Path], *, known: Entries | None = None
+) -> Entries:
     """Write the sizes and hashes of files atomically, after the files themselves.
 
     Args:
         path: The manifest to write.
         top: Folder that contains the files.
         files: Existing files below ``top``, in any order.
+        known: Entries of files that have not changed since. They are not read again.
+
+    Returns:
+        The entries.
     """
-    entries = {
-        file.relative_to(top).as_posix(): [file.stat().st_size, content_hash(file)]
-        for file in sorted(files)
-    }
+    entries = {}
+    for file in sorted(files):
+        name = file.relative_to(top).as_posix()
+        entry = known.get(name) if known else None
+        entries[name] = entry or (file.stat().st_size, content_hash(file))
     write_text(path, json.dumps(entries, indent=0) + "\n")
+    return entries
 
 
 def manifest_problem(path: Path, top: Path) -> str | None:

@@ -6,12 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from peft import PeftModel
 
 from fishdvc.lora.adapter import save_adapter
-from fishdvc.lora.checkpoint_list import (
-    CHECKPOINT_LIST,
-    Checkpoint,
-    read_checkpoints,
-    write_checkpoints,
-)
+from fishdvc.lora.checkpoint_list import Checkpoint, read_checkpoints, write_checkpoints
 
 
 class AdapterCheckpoints(Callback):
@@ -22,17 +17,19 @@ class AdapterCheckpoints(Callback):
         folder: Folder for ``step_000000010/`` and the list of all adapters. It may hold those of an
             interrupted run.
         every_steps: Optimizer steps between two adapters, a multiple of the validation interval.
+        resume_from: Folder with the list of the adapters that a resumed run keeps.
 
     Attributes:
         checkpoints: The list. Step 0 is the base without an adapter.
     """
 
-    def __init__(self, adapted: PeftModel, folder: Path, *, every_steps: int) -> None:
+    def __init__(
+        self, adapted: PeftModel, folder: Path, *, every_steps: int, resume_from: Path | None
+    ) -> None:
         self.adapted = adapted
         self.folder = folder
         self.every_steps = every_steps
-        resumed = (folder / CHECKPOINT_LIST).exists()
-        self.checkpoints: list[Checkpoint] = read_checkpoints(folder) if resumed else []
+        self.checkpoints = read_checkpoints(resume_from) if resume_from else []
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Save the adapter if it is due and was not saved before the run was resumed."""
