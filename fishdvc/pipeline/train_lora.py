@@ -164,7 +164,11 @@ def _train(
         ),
         points,
     ]
-    trainer.loggers = build_loggers(work / LOGS / (name or "start"), machine.logger)
+    logs = work / LOGS / (name or "start")
+    if trainer.is_global_zero:
+        # An interrupted run may have started at the same point. Loggers would append to its logs.
+        shutil.rmtree(logs, ignore_errors=True)
+    trainer.loggers = build_loggers(logs, machine.logger)
     _fit(trainer, AdapterTraining(adapted, params), data, point, params)
     if trainer.is_global_zero:
         mark_finished(work)

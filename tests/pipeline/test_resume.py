@@ -1,5 +1,6 @@
 """train_lora resumes an interrupted run with the same result."""
 
+import csv
 import shutil
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from fishdvc.pipeline.train_lora import _run_key
+from fishdvc.pipeline import train_lora as stage
 from fishdvc.training.module import AdapterTraining
 from fishdvc.training.resume import ResumePoints
-from tests.pipeline.training_run import adapters, checkpoints, metrics, train
+from tests.pipeline.training_run import adapters, checkpoints, curves, metrics, train
 from tests.sections import shipped
 
 CACHE = Path(".fishdvc_cache/train_lora")
@@ -32,7 +33,7 @@ def finished(
 
 
 def train_and_interrupt(
-    monkeypatch: pytest.MonkeyPatch, owner: type, name: str, step: int, *args: Path
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str, step: int, *args: Path, **changes: Any
 ) -> None:
     """Raise an error instead of calling a method at an optimizer step."""
     method = getattr(owner, name)
@@ -46,13 +47,7 @@ def train_and_interrupt(
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, interrupted)
         with pytest.raises(InterruptionError):
-            train(*args, **PARAMS)
-
-
-def curves(folder: Path) -> dict[str, bytes]:
-    """All curves but the throughput."""
-    files = (folder / "curves").rglob("*.tsv")
-    return {path.name: path.read_bytes() for path in files if path.stem != "tokens_per_second"}
+            train(*args, **PARAMS, **changes)
 
 
 @pytest.mark.parametrize(
@@ -97,19 +92,111 @@ def test_a_run_with_other_params_is_not_resumed(
     interruption = (AdapterTraining, "training_step", 2)
     train_and_interrupt(monkeypatch, *interruption, work, base_folder, small_protos)
     assert list(CACHE.rglob("trainer.ckpt"))
+    (unfinished,) = CACHE.iterdir()
+    capsys.readouterr()
     train(work, base_folder, small_protos, **{**PARAMS, "max_steps": 1})
-    assert "resuming" not in capsys.readouterr().out
+    first, second = capsys.readouterr().out.splitlines()
+    assert "resuming" not in first
+    assert "other params, data or code are not resumed: " in second
+    assert second.endswith(str(unfinished))
 
 
 def test_a_run_with_another_number_of_processes_is_not_resumed(
     base_folder: Path, small_protos: Path
 ) -> None:
     params = (shipped("lora"), shipped("train_lora"), torch.float32, base_folder, small_protos)
-    assert _run_key(*params, num_processes=1) != _run_key(*params, num_processes=2)
+    assert stage._run_key(*params, num_processes=1) != stage._run_key(*params, num_processes=2)
 
 
 def test_a_finished_run_leaves_no_cache(finished: Path) -> None:
     assert list((finished / CACHE).iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def interrupted(
+    base_folder: Path, small_protos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a run that was stopped after step 6, read only."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        interruption = (AdapterTraining, "training_step", 6)
+        train_and_interrupt(patch, *interruption, folder, base_folder, small_protos)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("damaged", "resumed"),
+    [
+        ("points/step_000000006/trainer.ckpt", "resuming from step_000000004"),
+        ("lora/step_000000006/adapter_model.safetensors", "resuming from step_000000004"),
+        ("lora/step_000000002/adapter_model.safetensors", None),
+    ],
+)
+def test_a_resume_point_with_a_cut_file_is_not_used(
+    damaged: str,
+    resumed: str | None,
+    interrupted: Path,
+    finished: Path,
+    base_folder: Path,
+    small_protos: Path,
+    work: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(interrupted, work, dirs_exist_ok=True)
+    (run,) = CACHE.iterdir()
+    assert {path.name for path in (run / "points").iterdir()} == {
+        "step_000000004",
+        "step_000000006",
+    }
+    with (run / damaged).open("r+b") as file:
+        file.truncate(1000)
+    train(work, base_folder, small_protos, **PARAMS)
+    *rejected, start = capsys.readouterr().out.splitlines()
+    assert f"resume point step_000000006 is not used: {run.resolve() / damaged}" in rejected[0]
+    assert len(rejected) == (1 if resumed else 2)
+    assert resumed in start if resumed else "resuming" not in start
+    assert adapters(work) == adapters(finished)
+    assert curves(work) == curves(finished)
+    assert metrics(work) == metrics(finished)
+
+
+def test_a_run_that_was_stopped_before_its_cleanup_is_not_trained_again(
+    finished: Path,
+    base_folder: Path,
+    small_protos: Path,
+    work: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "delete_folder", None)
+        with pytest.raises(TypeError):
+            train(work, base_folder, small_protos, **PARAMS)
+    for output in ("lora", "curves"):
+        shutil.rmtree(output)
+    (run,) = CACHE.iterdir()
+    (run / "lora/.fishdvc-1-0.partial/new").mkdir(parents=True)
+    (run / "lora/.fishdvc-1-0.partial/new/adapter_model.safetensors").touch()
+    monkeypatch.setattr(AdapterTraining, "training_step", None)
+    capsys.readouterr()
+    train(work, base_folder, small_protos, **PARAMS)
+    assert "its result is used" in capsys.readouterr().out
+    assert not list(Path("lora").rglob(".*"))
+    assert adapters(work) == adapters(finished)
+    assert curves(work) == curves(finished)
+    assert metrics(work) == metrics(finished)
+    assert list(CACHE.iterdir()) == []
+
+
+def test_logs_of_two_attempts_are_not_mixed(
+    base_folder: Path, small_protos: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = (work, base_folder, small_protos)
+    interruption = (ResumePoints, "on_validation_end", 2)
+    train_and_interrupt(monkeypatch, *interruption, *folders, logger="csv")
+    train(*folders, **PARAMS, logger="csv")
+    rows = csv.DictReader(Path("logs/start/metrics.csv").read_text().splitlines())
+    assert [int(row["step"]) for row in rows if row["train/loss"]] == list(range(1, 8))
 
 
 def test_init_from_continues_an_earlier_adapter(

@@ -1,25 +1,22 @@
 """Two processes, on one machine or two, train like one process with the batches of both."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 from fishdvc.dataset.shards import CLIP_LIST, Sentence, SpeakerGroup, write_shards
-from tests.pipeline.training_run import SMALL, checkpoints, column, train
-from tests.sections import shipped
+from tests.pipeline.training_run import checkpoints, column, start, train, write_params
 
 PARAMS = {"max_length": 80, "learning_rate": 0.01}  # one sentence per sequence
 LORA = {"r": 2, "dropout": 0.0}
+GLOO = {"process_group_backend": "gloo"}
 SCRIPT = """
 import os
 import signal
@@ -64,23 +61,6 @@ def protos(work: Path) -> Path:
     return work / "protos"
 
 
-def start(
-    folder: Path, base: Path, protos: Path, out: str, *words: str, launcher: tuple[str, ...] = ()
-) -> subprocess.Popen[str]:
-    """Start the stage in ``folder``, with outputs below ``folder/out``."""
-    options = ["--base", base, "--protos", protos, "--too-long", f"{out}/too_long.txt"]
-    options += ["--lora", f"{out}/lora", "--logs", f"{out}/logs", "--curves", f"{out}/curves"]
-    options += ["--metrics", f"{out}/metrics.json"]
-    return subprocess.Popen(
-        [sys.executable, *launcher, "script.py", *map(str, options), *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 def finish(processes: list[subprocess.Popen[str]]) -> tuple[list[str], list[int]]:
     """Wait for all processes, and return what they printed and their exit codes."""
     try:
@@ -89,16 +69,6 @@ def finish(processes: list[subprocess.Popen[str]]) -> tuple[list[str], list[int]
         for process in processes:
             process.kill()
     return printed, [process.returncode for process in processes]
-
-
-def write_params(folder: Path, **machine: int) -> None:
-    sections = {
-        "lora": shipped("lora", **LORA),
-        "train_lora": shipped("train_lora", **{**SMALL, **PARAMS, "batch_size": 1}),
-        "machine": shipped("machine", accelerator="cpu", process_group_backend="gloo", **machine),
-    }
-    plain = {name: section.model_dump(mode="json") for name, section in sections.items()}
-    (folder / "params.yaml").write_text(yaml.safe_dump(plain))
 
 
 def free_port() -> int:
@@ -115,18 +85,21 @@ def test_two_processes_train_and_resume_like_one_with_twice_the_batch(
 
     # Two processes of Lightning's launcher, killed after two of four steps.
     (work / "script.py").write_text(SCRIPT)
-    write_params(work, devices=2)
-    (printed,), codes = finish([start(work, base_folder, protos, "two", "--kill")])
+    write_params(work, lora=LORA, machine={**GLOO, "devices": 2}, **PARAMS)
+    (printed,), codes = finish(
+        [start(work, base_folder, protos, "two", command=("script.py", "--kill"))]
+    )
     assert codes == [-signal.SIGKILL], printed
     assert not (work / "two/lora").exists()
 
     # Resumed by torchrun on two nodes of one process each. Without the two dashes torchrun would
     # read --logs as an option of its own.
-    write_params(work, devices=1, num_nodes=2)
+    machine = {**GLOO, "devices": 1, "num_nodes": 2}
+    write_params(work, lora=LORA, machine=machine, **PARAMS)
     torchrun = ("-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1")
     torchrun += ("--master-addr", "127.0.0.1", "--master-port", str(free_port()), "--node-rank")
     nodes = [
-        start(work, base_folder, protos, out, launcher=(*torchrun, str(rank), "--"))
+        start(work, base_folder, protos, out, command=(*torchrun, str(rank), "--", "script.py"))
         for rank, out in enumerate(("two", "second"))
     ]
     (first, second), codes = finish(nodes)

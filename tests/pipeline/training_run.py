@@ -2,11 +2,17 @@
 
 import contextlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from fishdvc.pipeline.train_lora import train_lora
 from tests.sections import shipped
+from tests.small_project import TOP
 
 SMALL = {
     "max_steps": 4,
@@ -18,6 +24,7 @@ SMALL = {
     "learning_rate": 1e-3,
     "precision": "32-true",
 }
+STAGE = ("-m", "stages.train_lora")
 
 
 def train(
@@ -47,6 +54,36 @@ def train(
         )
 
 
+def write_params(
+    folder: Path, *, lora: dict[str, Any], machine: dict[str, Any], **changes: Any
+) -> None:
+    """Write the params.yaml of ``start``; ``changes`` are of section train_lora."""
+    sections = {
+        "lora": shipped("lora", **{"r": 2, **lora}),
+        "train_lora": shipped("train_lora", **{**SMALL, **changes}),
+        "machine": shipped("machine", accelerator="cpu", **machine),
+    }
+    plain = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    (folder / "params.yaml").write_text(yaml.safe_dump(plain))
+
+
+def start(
+    folder: Path, base: Path, protos: Path, out: str, *, command: tuple[str, ...] = STAGE
+) -> subprocess.Popen[str]:
+    """Start the stage as a process in ``folder``, with outputs below ``folder/out``."""
+    options = ["--base", base, "--protos", protos, "--too-long", f"{out}/too_long.txt"]
+    options += ["--lora", f"{out}/lora", "--logs", f"{out}/logs", "--curves", f"{out}/curves"]
+    options += ["--metrics", f"{out}/metrics.json"]
+    return subprocess.Popen(
+        [sys.executable, *command, *map(str, options)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(TOP), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 def adapters(folder: Path) -> dict[str, bytes]:
     """Contents of all files in the folder ``lora/`` of a run."""
     files = sorted((folder / "lora").rglob("*.*"))
@@ -63,6 +100,12 @@ def metrics(folder: Path) -> dict[str, float]:
     """The metrics of a run."""
     found: dict[str, float] = json.loads((folder / "metrics.json").read_text())
     return found
+
+
+def curves(folder: Path) -> dict[str, bytes]:
+    """All curves but the throughput."""
+    files = (folder / "curves").rglob("*.tsv")
+    return {path.name: path.read_bytes() for path in files if path.stem != "tokens_per_second"}
 
 
 def column(folder: Path, name: str) -> dict[int, float]:
