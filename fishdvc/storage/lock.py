@@ -55,19 +55,19 @@ def run_lock(path: Path, *, purpose: str) -> Iterator[RunLock]:
     lock = try_lock(path)
     waited = lock is None
     if lock is None:
-        print(f"waiting for another run: {purpose}", flush=True)
-        lock = _wait(path)
+        lock = _wait(path, purpose)
     try:
         yield RunLock(path, waited)
     finally:
         lock.release()
 
 
-def _wait(path: Path) -> FileLock:
+def _wait(path: Path, purpose: str) -> FileLock:
     """Wait for a lock, with a locked file beside it that ``others_wait`` finds."""
     lock = FileLock(path)
     marker = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     with FileLock(marker):
+        print(f"waiting for another run: {purpose}", flush=True)
         lock.acquire(poll_interval=WAITING_POLL_S)
     marker.unlink(missing_ok=True)
     return lock
