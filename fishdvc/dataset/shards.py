@@ -81,13 +81,13 @@ def read_shard(path: Path) -> Iterator[SpeakerGroup]:
         offset = end
 
 
-def read_shards(folder: Path) -> Iterator[SpeakerGroup]:
+def read_shards(folder: str | Path) -> Iterator[SpeakerGroup]:
     """Read all shards of a folder in the order of their names.
 
     Raises:
         DatasetError: The folder has no shards, or a shard is damaged.
     """
-    paths = sorted(folder.glob("*.protos"))
+    paths = sorted(Path(folder).glob("*.protos"))
     if not paths:
         raise DatasetError(f"{folder}: no shards (*.protos); {_REMEDY}")
     for path in paths:
