@@ -1,0 +1,1 @@
+"""Measure speech, compare checkpoints and choose one."""
