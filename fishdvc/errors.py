@@ -1,8 +1,11 @@
-"""Exceptions for errors that a user can fix, and the format of a list of problems."""
+"""Exceptions for errors that a user can fix, and the format of their messages."""
 
+import re
 from collections.abc import Sequence
 
 MAX_LISTED_PROBLEMS = 20
+_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Control characters, line ends, and bytes of file names and arguments that are not UTF-8."""
 
 
 class FishdvcError(Exception):
@@ -40,3 +43,17 @@ def list_problems(summary: str, problems: Sequence[str]) -> str:
     if len(problems) > MAX_LISTED_PROBLEMS:
         lines.append(f"  ... and {len(problems) - MAX_LISTED_PROBLEMS} more")
     return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """Return a text as one line of valid Unicode that a terminal shows and does not obey.
+
+    Control characters, line ends and bytes that are not UTF-8 are escaped as in Python.
+    """
+    return _UNPRINTABLE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    # Python decodes the byte B of a name that is not UTF-8 as the surrogate U+DCB.
+    is_byte = "\udc80" <= match[0] <= "\udcff"
+    return f"\\x{ord(match[0]) - 0xDC00:02x}" if is_byte else repr(match[0])[1:-1]

@@ -13,6 +13,7 @@ from ruamel.yaml.events import (
 )
 
 from fishdvc.errors import ParamsError
+from fishdvc.storage.small_files import read_small_file
 from fishdvc.validation import CheckedT, did_you_mean, parse, shown
 
 MAX_BYTES = 50_000
@@ -30,14 +31,14 @@ def load_yaml(path: Path) -> Any:
         ParamsError: The file is missing, is not valid YAML or is too large.
     """
     try:
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise ValueError(f"expected at most {MAX_BYTES} bytes, got {size}")
-        text = path.read_text(encoding="utf-8")
+        text = read_small_file(path, max_bytes=MAX_BYTES).decode()
         _check_size(text)
         return YAML(typ="safe").load(text)
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; run from the project's top folder") from None
-    except (OSError, ValueError, YAMLError) as error:
+    except OSError as error:
+        raise ParamsError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, YAMLError) as error:
         raise ParamsError(f"{path}: cannot be read as YAML: {error}") from error
 
 

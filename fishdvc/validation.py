@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, mode
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from fishdvc.errors import CheckpointError, FishdvcError, list_problems
+from fishdvc.storage.small_files import read_small_file
 
 NAMES_OF_TYPES = {
     "int_type": "an integer",
@@ -86,12 +87,11 @@ def parse_json(path: Path, cls: type[CheckedT]) -> CheckedT:
         CheckpointError: The file cannot be read, or its values are invalid as in ``parse``.
     """
     try:
-        if (size := path.stat().st_size) > MAX_JSON_BYTES:
-            raise ValueError(f"expected at most {MAX_JSON_BYTES} bytes, got {size}")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_small_file(path, max_bytes=MAX_JSON_BYTES))
     # Deep nesting raises RecursionError.
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}; copy the file again") from error
+        reason = getattr(error, "strerror", error)
+        raise CheckpointError(f"cannot read {path}: {reason}; copy the file again") from error
     return parse(values, cls, where=str(path), error=CheckpointError)
 
 

@@ -77,3 +77,8 @@ def test_a_library_that_exits_after_a_signal_does_not_change_the_exit_code() -> 
 def test_a_bug_keeps_its_traceback_and_another_exit_its_code(error: BaseException) -> None:
     with pytest.raises(type(error)):
         fail(error)
+
+
+def test_control_characters_of_names_are_escaped_but_not_the_line_ends_of_lists() -> None:
+    error = DatasetError("2 problems:\n  a\x1b[2J.wav: bad\n  b\r: bad")
+    assert fail(error)[0] == "error: 2 problems:\n  a\\x1b[2J.wav: bad\n  b\\r: bad"

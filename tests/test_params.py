@@ -9,9 +9,9 @@ import pytest
 from dvc.utils.serialize import parse_yaml
 from pydantic import Field
 
-from fishdvc.errors import ParamsError
+from fishdvc.errors import CheckpointError, ParamsError
 from fishdvc.params import load_yaml, read_params
-from fishdvc.validation import Checked, Items, parse
+from fishdvc.validation import Checked, Items, parse, parse_json
 from tests.sections import SECTIONS, shipped
 
 
@@ -151,6 +151,13 @@ def test_an_unusable_file_is_reported(content: bytes | None, message: str, tmp_p
         path.write_bytes(content)
     with pytest.raises(ParamsError, match=message):
         read_params(path, "example", Example)
+
+
+def test_a_device_is_no_params_file_and_no_config() -> None:
+    with pytest.raises(ParamsError, match=r"zero: cannot be read: expected a file, got a device"):
+        load_yaml(Path("/dev/zero"))
+    with pytest.raises(CheckpointError, match=r"cannot read /dev/zero: expected a file, got a dev"):
+        parse_json(Path("/dev/zero"), Example)
 
 
 def test_numbers_and_words_are_read_as_dvc_reads_them(tmp_path: Path) -> None:

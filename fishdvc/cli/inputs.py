@@ -11,9 +11,9 @@ from fishdvc.audio.export import writable_suffixes
 from fishdvc.audio.waveform import Waveform
 from fishdvc.base.folder import MODEL_FILES
 from fishdvc.corpus.clips import find_transcript, read_transcript
-from fishdvc.errors import AudioError, ParamsError
+from fishdvc.errors import AudioError, ParamsError, printable
 from fishdvc.params import read_params
-from fishdvc.text.clean import is_speakable, strip_annotations
+from fishdvc.text.clean import invalid_character, is_speakable, strip_annotations
 from fishdvc.text.files import read_utf8
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -73,6 +73,10 @@ def check_outputs(outputs: Iterable[Path], sources: Iterable[Path | None]) -> No
     read = {source.resolve() for source in sources if source}
     suffixes = writable_suffixes()
     for path in outputs:
+        if printable(str(path)) != str(path):
+            raise ParamsError(
+                f"{path}: not UTF-8, or contains control characters; choose another --output"
+            )
         if path.suffix.lower() not in suffixes:
             raise ParamsError(f"{path}: expected a file name ending in {', '.join(suffixes)}")
         if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
@@ -133,6 +137,8 @@ def _require(folder: Path, names: Sequence[str], todo: str) -> None:
 
 def _speakable(text: str, where: str) -> str:
     """Return the text with single spaces, as in transcripts for training."""
+    if problem := invalid_character(text):
+        raise ParamsError(f"{where}: {problem}")
     text = " ".join(text.split())
     if not is_speakable(text):
         raise ParamsError(f"{where}: nothing to speak in it")

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fishdvc.errors import FishdvcError, ParamsError
+from fishdvc.errors import FishdvcError, ParamsError, printable
 from fishdvc.generation.settings import MAX_PART_S, Sampling
 
 DEFAULT_BASE = Path("data/base")
@@ -125,7 +125,7 @@ def speak(arguments: argparse.Namespace) -> None:
 
 
 def _note(message: str) -> None:
-    print(f"note: {message}", file=sys.stderr)
+    print(printable(f"note: {message}"), file=sys.stderr)
 
 
 def _file(text: str) -> Path:

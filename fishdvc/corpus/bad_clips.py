@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from fishdvc.errors import DatasetError, list_problems
+from fishdvc.errors import DatasetError, list_problems, printable
 from fishdvc.storage.atomic import write_text
 
 OnBadClip = Literal["fail", "skip"]
@@ -43,4 +43,4 @@ def fail_or_report(
 
 def write_report(path: Path, summary: str, lines: Sequence[str]) -> None:
     """Write a summary line and one line per item."""
-    write_text(path, "".join(f"{line}\n" for line in (summary, *lines)))
+    write_text(path, "".join(f"{printable(line)}\n" for line in (summary, *lines)))

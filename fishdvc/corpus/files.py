@@ -7,7 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fishdvc.corpus.names import name_problem, printable
+from fishdvc.corpus.names import name_problem
+from fishdvc.errors import printable
 
 _IGNORED = re.compile(r"\._.*|\.DS_Store|Thumbs\.db|desktop\.ini|\.git(ignore|keep)|.+\.dvc", re.I)
 """Files of macOS, Windows, Git and DVC, which belong to no clip."""
@@ -48,8 +49,8 @@ def list_files(root: Path) -> Listing:
         # `searched` also holds the parents of each folder.
         if is_link and target in searched:
             listing.problems.append(
-                f"{folder}: a link to {printable(target)}, which is searched already, or contains "
-                "a folder that is; remove one of them"
+                f"{folder}: a link to {printable(str(target))}, which is searched already, or "
+                "contains a folder that is; remove one of them"
             )
             continue
         if is_link:
@@ -59,6 +60,8 @@ def list_files(root: Path) -> Listing:
             )
         searched.update((target, *target.parents))
         try:
+            # Fails if the folder can be listed, but not its files opened.
+            (folder / "..").stat()
             paths = sorted(folder.iterdir(), key=lambda path: path.name)
         except OSError as error:
             listing.problems.append(_unreadable(folder, error))
@@ -85,12 +88,12 @@ def _add(
 ) -> None:
     """Add a file to the listing, or a folder to those to search."""
     try:
-        mode = path.stat().st_mode
+        mode, is_link = path.stat().st_mode, path.is_symlink()
     except OSError as error:
         listing.problems.append(_unreadable(path, error))
         return
     if stat.S_ISDIR(mode):
-        (links if path.is_symlink() else folders).append((path, f"{name}/"))
+        (links if is_link else folders).append((path, f"{name}/"))
     elif stat.S_ISREG(mode):
         listing.files.append((name, path))
     else:
@@ -98,7 +101,8 @@ def _add(
 
 
 def _unreadable(path: Path, error: OSError) -> str:
-    if path.is_symlink():
-        where = f"{path}: a link to {printable(path.readlink())}"
-        return f"{where}: {error.strerror}; correct or remove the link"
-    return f"{path}: {error.strerror}; correct its permissions, or remove it"
+    try:
+        target = printable(str(path.readlink()))
+    except OSError:
+        return f"{path}: {error.strerror}; correct its permissions, or remove it"
+    return f"{path}: a link to {target}: {error.strerror}; correct or remove the link"

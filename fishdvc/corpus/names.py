@@ -1,14 +1,13 @@
 """Names of clips and speakers, and names that cannot be printed or are too long."""
 
 import os
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from fishdvc.errors import printable
+
 MAX_NAME_BYTES = 255
 """Longest name of a file on common file systems."""
-_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
-"""Unicode categories of control characters, of bytes that are not UTF-8, and of line ends."""
 
 
 def speaker_of(clip: str) -> str:
@@ -19,16 +18,10 @@ def speaker_of(clip: str) -> str:
     return PurePosixPath(clip).parent.as_posix()
 
 
-def printable(path: Path) -> str:
-    """Return a path as one line of valid Unicode. Other bytes and characters are escaped."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(repr(char)[1:-1] if _is_unprintable(char) else char for char in text)
-
-
 def name_problem(path: Path) -> str | None:
     """Return a problem if the name of a file or folder cannot be printed or stored as UTF-8."""
-    if any(map(_is_unprintable, path.name)):
-        return f"{printable(path)}: its name is not UTF-8 or has control characters; rename it"
+    if printable(path.name) != path.name:
+        return f"{printable(str(path))}: its name is not UTF-8 or has control characters; rename it"
     return None
 
 
@@ -42,7 +35,3 @@ def length_problem(clip: str, audio: Path, suffixes: Iterable[str]) -> str | Non
             "rename it and its transcript"
         )
     return None
-
-
-def _is_unprintable(char: str) -> bool:
-    return unicodedata.category(char) in _UNPRINTABLE

@@ -8,9 +8,12 @@ from pathlib import Path
 from fishdvc.dataset.examples import TokenizedSentence, tokenize_sentence
 from fishdvc.dataset.shards import CLIP_LIST, SpeakerGroup, read_shards
 from fishdvc.errors import DatasetError, list_problems
+from fishdvc.storage.small_files import read_small_file
 from fishdvc.text.tokenizer import Tokenizer
 
 _NAMED_CHARACTERS = 60
+MAX_CLIP_LIST_BYTES = 10**8
+"""The names of a million clips."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +68,7 @@ def read_sentences(folder: Path, tokenizer: Tokenizer, *, max_length: int) -> Se
 def _read_clip_list(path: Path, groups: Sequence[SpeakerGroup]) -> dict[str, list[str]]:
     """Read the names of the clips of each speaker, in the order of the sentences."""
     try:
-        clips = json.loads(path.read_text(encoding="utf-8"))
+        clips = json.loads(read_small_file(path, max_bytes=MAX_CLIP_LIST_BYTES))
         counts = {speaker: len(names) for speaker, names in clips.items()}
     except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise DatasetError(f"cannot read {path}: {error}; run build_protos again") from error

@@ -13,8 +13,11 @@ _EMOJI = re.compile(
     "]+"
 )
 _COMMAS = re.compile(",{2,}")
-_BRACES = re.compile(r"\{.*?\}")
-_ANGLES = re.compile(r"<.*?>")
+# An unclosed bracket matches too, without the group, so that each line is read once.
+_BRACES = re.compile(r"\{[^}\n]*(\})?")
+_ANGLES = re.compile(r"<[^>\n]*(>)?")
+_INVALID = re.compile("[\0-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
+"""Control characters except white space, surrogates, and the sign for a lost letter."""
 _INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
 """Fillers of Hangul, which are letters for Unicode."""
 _WHITE_SPACE = re.compile(r"\s+")
@@ -38,12 +41,32 @@ def strip_annotations(text: str) -> str:
     where it begins. Then every run of white space, including line ends, becomes one space. White
     space at the ends is kept.
     """
-    return _WHITE_SPACE.sub(" ", _ANGLES.sub(" ", _BRACES.sub(" ", text)))
+    return _WHITE_SPACE.sub(" ", _ANGLES.sub(_to_space, _BRACES.sub(_to_space, text)))
 
 
 def find_annotations(text: str) -> list[str]:
     """Return the annotations that ``strip_annotations`` replaces, braces first."""
-    return _BRACES.findall(text) + _ANGLES.findall(_BRACES.sub(" ", text))
+    braces = _BRACES.finditer(text)
+    angles = _ANGLES.finditer(_BRACES.sub(_to_space, text))
+    return [match[0] for match in (*braces, *angles) if match[1]]
+
+
+def invalid_character(text: str) -> str | None:
+    """Return a problem that names the first character that is no text, or None.
+
+    These are control characters except tab and line ends, surrogates (bytes of an argument that are
+    not UTF-8), and U+FFFD.
+    """
+    if not (match := _INVALID.search(text)):
+        return None
+    char = match[0]
+    what = "a control character"
+    if char == "\ufffd":
+        what = "the sign for a letter that was lost"
+    elif char >= "\ud800":
+        what = "not valid Unicode"
+    line = text.count("\n", 0, match.start()) + 1
+    return f"line {line}: U+{ord(char):04X} is {what}; write the text again without it"
 
 
 def is_speakable(text: str) -> bool:
@@ -55,3 +78,7 @@ def is_speakable(text: str) -> bool:
     return any(
         unicodedata.category(char)[0] in "LN" and char not in _INVISIBLE_LETTERS for char in cleaned
     )
+
+
+def _to_space(match: re.Match[str]) -> str:
+    return " " if match[1] else match[0]

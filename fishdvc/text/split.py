@@ -5,9 +5,11 @@ import re
 from fishdvc.text.clean import is_speakable
 
 _ENDINGS = (
-    # A sentence: its mark, closing quotes or brackets, then white space; but no initial ("J. S.").
-    r"(?:(?<![^\W\d_])|(?<=[^\W\d_]{2}))[.!?;…]+[\"'”’)\]]*\s+|[。！？；]+[”’」』）]*",
-    r"[,:，、：]+\s+|[，、：]+|\s[-–—]+\s",
+    # A sentence: its marks, closing quotes or brackets, then white space; but no initial ("J. S.").
+    # A run of marks matches only from its first one, so that the text is read once.
+    r"(?<![.!?;…])(?:(?<![^\W\d_])|(?<=[^\W\d_]{2})|(?=.[.!?;…]))[.!?;…]+[\"'”’)\]]*\s+"
+    r"|[。！？；]+[”’」』）]*",
+    r"(?<![,:，、：])[,:，、：]+\s+|[，、：]+|\s[-–—]+\s",
     r"\s+",
 )
 """Patterns of where a part may end, from the most to the least preferred."""

@@ -12,9 +12,12 @@ import tiktoken
 from pydantic import StrictInt, TypeAdapter, ValidationError
 
 from fishdvc.errors import CheckpointError, list_problems
+from fishdvc.storage.small_files import read_small_file
 
 RANKS_FILE = "tokenizer.tiktoken"
 SPECIAL_TOKENS_FILE = "special_tokens.json"
+MAX_FILE_BYTES = 10**7
+"""Several times the size of the published files."""
 
 # Texts are split by this pattern before byte pairs are merged. `(\?!\S)` should be a negative
 # look-ahead, but the published model was trained with this error.
@@ -145,7 +148,7 @@ def _slices(text: str) -> Iterator[str]:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_small_file(path, max_bytes=MAX_FILE_BYTES)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}; {_REMEDY}") from error
 

@@ -3,8 +3,9 @@
 import errno
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,17 @@ def forbid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return iterdir(path)
 
     monkeypatch.setattr(Path, "iterdir", denied)
+
+
+def deny_entering(folder: Path, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of ``os`` that fails for all paths through a folder."""
+
+    def denied(path: Any, *args: Any, **options: Any) -> Any:
+        if folder in Path(path).parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return function(path, *args, **options)
+
+    return denied
 
 
 def test_clips_are_pairs_sorted_by_name(root: Path) -> None:
@@ -144,6 +156,17 @@ def test_clips_beside_an_unreadable_folder_are_found(
     assert problems == [f"{root}/b: Permission denied; correct its permissions, or remove it"]
     forbid(root, monkeypatch)
     assert find_clips(root, ".lab").problems[0].startswith(f"{root}: Permission denied")
+
+
+def test_a_folder_that_can_be_listed_but_not_entered_is_one_problem(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(root, "a/1.wav", "a/1.lab", "b/1.wav", "b/1.lab")
+    for name in ("stat", "lstat", "readlink"):
+        monkeypatch.setattr(os, name, deny_entering(root / "b", getattr(os, name)))
+    clips, problems, _ = find_clips(root, ".lab")
+    assert [clip.name for clip in clips] == ["a/1"]
+    assert problems == [f"{root}/b: Permission denied; correct its permissions, or remove it"]
 
 
 def test_a_folder_without_clips_is_an_error(root: Path) -> None:

@@ -25,7 +25,8 @@ from fishdvc.lora.files import CONFIG_NAME, KEY_PREFIX, WEIGHTS_NAME, read_adapt
 from fishdvc.params import load_yaml, read_params
 from fishdvc.storage.arrays import read_array
 from fishdvc.storage.tensors import read_tensors
-from fishdvc.text.clean import strip_annotations
+from fishdvc.text.clean import find_annotations, is_speakable, strip_annotations
+from fishdvc.text.split import split_text
 from fishdvc.text.tokenizer import RANKS_FILE, SPECIAL_TOKENS_FILE, load_tokenizer
 from tests.sections import SECTIONS
 
@@ -294,6 +295,12 @@ def test_any_text_is_tokenized_and_cleaned(text: str, base_folder: Path) -> None
     tokenizer = load_tokenizer(base_folder)
     assert tokenizer.decode(tokenizer.encode_plain(text)) == text
     assert len(strip_annotations(text)) <= len(text)
+
+
+@pytest.mark.parametrize("char", '{<.,;-。， \n"a')
+def test_a_text_that_repeats_one_character_is_read_in_linear_time(char: str) -> None:
+    text = f"a{char * 50_000}a"
+    read_or_refuse(lambda: (is_speakable(text), find_annotations(text), split_text(text)))
 
 
 def test_deeply_nested_json_is_refused(folder: Path) -> None:

@@ -33,6 +33,7 @@ def test_cleaning_handmade_cases(text: str, cleaned: str) -> None:
         ("one {noise} two <laugh> three", "one two three"),
         ("{a}b}", " b}"),  # shortest match
         ("a <not\nclosed> b", "a <not closed> b"),  # not across lines
+        ("{a <b>\n{c} <d", "{a <d"),  # an unclosed bracket is kept
         ("<{>}", "< "),  # braces first
         ("a\t\r\n  b\n", "a b "),  # white space at the ends is kept
         ("", ""),
@@ -48,6 +49,7 @@ def test_annotations_become_one_space(text: str, stripped: str) -> None:
         ("one {noise} two <laugh> three", ["{noise}", "<laugh>"]),
         ("If a <b and c> d, press 1.", ["<b and c>"]),
         ("<{>}", ["{>}"]),  # braces first
+        ("{a <b>\n{c} <d", ["{c}", "<b>"]),
         ("a < b\nc > d {", []),  # not across lines
     ],
 )

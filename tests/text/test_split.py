@@ -20,6 +20,7 @@ from fishdvc.text.split import split_text
         ("abcdefgh", 3, ["abc", "def", "gh"]),
         ("你好。今天很好，我们走吧。", 8, ["你好。", "今天很好，", "我们走吧。"]),
         ("Wait… what? Oh", 9, ["Wait…", "what? Oh"]),
+        ("So I... Then no.", 9, ["So I...", "Then no."]),
         ("... ... ... One.", 4, ["One."]),
         ("😀. One. 😀.", 4, ["One."]),
     ],

@@ -141,6 +141,14 @@ def test_special_tokens_that_are_not_a_json_object_raise(folder: Path, content: 
 
 
 @pytest.mark.parametrize("name", ["tokenizer.tiktoken", "special_tokens.json"])
+def test_a_device_in_place_of_a_file_raises(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    (folder / name).symlink_to("/dev/zero")
+    with pytest.raises(CheckpointError, match=r"cannot read .*: expected a file, got a device"):
+        load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.tiktoken", "special_tokens.json"])
 def test_a_missing_file_raises(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(CheckpointError, match=rf"cannot read .*{name}: No such file"):
