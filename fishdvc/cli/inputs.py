@@ -141,5 +141,7 @@ def _speakable(text: str, where: str) -> str:
         raise ParamsError(f"{where}: {problem}")
     text = " ".join(text.split())
     if not is_speakable(text):
-        raise ParamsError(f"{where}: nothing to speak in it")
+        raise ParamsError(
+            f"{where}: nothing to speak in it; expected a letter or digit outside <...> and {{...}}"
+        )
     return text

@@ -111,8 +111,13 @@ def find_clips(root: Path, text_extension: str) -> FoundClips:
         text_extension: Suffix of transcripts, such as ``.lab`` or ``.normalized.txt``.
 
     Raises:
-        DatasetError: The folder does not exist or contains no clips.
+        DatasetError: The folder does not exist or contains no clips, or the suffix is one of audio.
     """
+    if PurePosixPath(f"x{text_extension}").suffix.lower() in READABLE | UNREADABLE:
+        raise DatasetError(
+            f"dataset.text_extension: expected a suffix of transcripts, such as .lab, got "
+            f"{text_extension}, a suffix of audio; correct it"
+        )
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder; set dataset.path to your folder of speakers")
     listing = list_files(root)

@@ -86,6 +86,13 @@ def test_a_suffix_of_transcripts_may_have_two_dots(root: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("suffix", [".wav", ".FLAC", ".normalized.mp3", ".dsf"])
+def test_a_suffix_of_audio_is_no_suffix_of_transcripts(suffix: str, root: Path) -> None:
+    touch(root, "a/1.wav", "a/1.lab", f"a/2{suffix}")
+    with pytest.raises(DatasetError, match=rf"text_extension: .* got {suffix}, a suffix of audio"):
+        find_clips(root, suffix)
+
+
 def test_other_files_are_noted(root: Path) -> None:
     touch(root, "ATTRIBUTION.md", "a/1.wav", "a/1.lab", "a/1.txt", "a/README", "b/notes.pdf")
     clips, problems, notes = find_clips(root, ".lab")
