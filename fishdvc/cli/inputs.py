@@ -70,7 +70,8 @@ def name_outputs(output: Path, adapters: Sequence[Path]) -> dict[Path, Path | No
 
 def check_outputs(outputs: Iterable[Path], sources: Iterable[Path | None]) -> None:
     """Check that each output has a known suffix, can be written and is not one of the sources."""
-    read = {source.resolve() for source in sources if source}
+    # Path.resolve raises a RuntimeError for a link to itself.
+    read = {os.path.realpath(source) for source in sources if source}
     suffixes = writable_suffixes()
     for path in outputs:
         if printable(str(path)) != str(path):
@@ -83,7 +84,7 @@ def check_outputs(outputs: Iterable[Path], sources: Iterable[Path | None]) -> No
             raise ParamsError(f"{path}: the folder {path.parent} does not exist or is read-only")
         if path.is_dir():
             raise ParamsError(f"{path}: is a folder; set --output to a file")
-        if path.resolve() in read:
+        if os.path.realpath(path) in read:
             raise ParamsError(f"{path}: is also an input; choose another --output")
 
 

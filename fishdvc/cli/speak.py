@@ -25,7 +25,7 @@ def add_command(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.set_defaults(command=speak)
     add = parser.add_argument
     text = parser.add_mutually_exclusive_group(required=True)
-    text.add_argument("text", nargs="?", metavar="TEXT", help="text to speak")
+    text.add_argument("text", nargs="?", metavar="TEXT", help="text to speak, in quotes")
     text.add_argument("--text-file", metavar="FILE", type=Path, help="UTF-8 file to speak instead")
     add("-o", "--output", type=Path, required=True, help="file to write: .wav, .flac or .mp3")
     checkpoint = f"folder of the model (default: {DEFAULT_MERGED}; with --adapter: {DEFAULT_BASE})"
@@ -131,5 +131,6 @@ def _note(message: str) -> None:
 def _file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
-        raise argparse.ArgumentTypeError(f"{path}: no such file")
+        problem = "expected a file, got a folder" if path.is_dir() else "no such file"
+        raise argparse.ArgumentTypeError(f"{path}: {problem}")
     return path

@@ -168,6 +168,13 @@ def test_the_output_is_replaced_atomically(run: Run, monkeypatch: pytest.MonkeyP
     assert len(samples_of("a.wav"))
 
 
+def test_an_output_that_is_a_link_to_itself_is_replaced(run: Run) -> None:
+    Path("a.wav").symlink_to("a.wav")
+    assert run("Hello.", *BASE, "-o", "a.wav")[0] == 0
+    assert not Path("a.wav").is_symlink()
+    assert len(samples_of("a.wav"))
+
+
 def test_ctrl_c_ends_in_one_line_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt

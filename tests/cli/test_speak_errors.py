@@ -36,6 +36,7 @@ CASES: dict[str, tuple[Options, str]] = {
     "adapter as model": ({"checkpoint": ["adapter"]}, "special_tokens.json missing; run dvc repro"),
     "two codecs": ({"checkpoint": ["two"]}, "two: expected one codec, got firefly-gan-vq-fsq-8x"),
     "missing codec": ({"codec": ["no.pth"]}, "argument --codec: no.pth: no such file; see fishdvc"),
+    "folder as reference": ({"reference": ["data"]}, "data: expected a file, got a folder; see f"),
     "text as codec": ({"codec": ["good.txt"]}, "good.txt: "),
     "missing adapter": ({"adapter": ["no"]}, "no: no such folder; set --adapter to a folder such"),
     "file as adapter": ({"adapter": ["good.txt"]}, "a .ckpt of fish-speech must be merged first"),
