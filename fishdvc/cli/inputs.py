@@ -4,6 +4,7 @@ Every function raises a FishdvcError at the first problem.
 """
 
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -80,8 +81,12 @@ def check_outputs(outputs: Iterable[Path], sources: Iterable[Path | None]) -> No
             )
         if path.suffix.lower() not in suffixes:
             raise ParamsError(f"{path}: expected a file name ending in {', '.join(suffixes)}")
-        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-            raise ParamsError(f"{path}: the folder {path.parent} does not exist or is read-only")
+        try:
+            tempfile.TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            raise ParamsError(
+                f"{path}: cannot be written: {error.strerror}; choose another folder with --output"
+            ) from error
         if path.is_dir():
             raise ParamsError(f"{path}: is a folder; set --output to a file")
         if os.path.realpath(path) in read:
