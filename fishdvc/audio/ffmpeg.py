@@ -54,7 +54,9 @@ def decode(content: bytes) -> tuple[npt.NDArray[np.float32], int]:
         stream = container.streams.audio[0]
         codec = stream.codec_context.codec.canonical_name
         if codec in DECODED_WRONGLY.get(container.format.name, ()):
-            raise AudioError(f"its codec {codec} is not supported; convert it to 16-bit WAV")
+            raise AudioError(
+                f"its codec {codec} is not supported; convert it to 16-bit WAV, or remove it"
+            )
         stream.codec_context.options = {"err_detect": "crccheck"}
         if codec == "alac":
             # Its last frame is short already. FFmpeg cuts it a second time in CAF files.

@@ -187,7 +187,9 @@ def test_a_codec_is_decoded_as_libsndfile_does_or_rejected(
     soundfile.write(path, SAMPLES[:8000], 8000, format=container, subtype=codec)
     expected = soundfile.read(path, dtype="float32")[0]
     if codec.startswith(("G721", "G723", "NMS")):
-        with pytest.raises(AudioError, match="its codec .* is not supported|not readable in full"):
+        with pytest.raises(
+            AudioError, match=r"its codec \w+ is not supported|not readable in full"
+        ):
             read_waveform(path)
         return
     # Codecs with frames add samples up to the end of a frame.
