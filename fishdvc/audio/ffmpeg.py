@@ -52,8 +52,9 @@ def decode(content: bytes) -> tuple[npt.NDArray[np.float32], int]:
         if not container.streams.audio:
             raise AudioError("contains no audio; export it again, or remove it")
         stream = container.streams.audio[0]
-        codec = stream.codec_context.codec.canonical_name
-        if codec in DECODED_WRONGLY.get(container.format.name, ()):
+        # PyAV's types leave out that a stream of an unknown codec has no context.
+        codec = stream.codec_context.codec.canonical_name if stream.codec_context else "(unknown)"
+        if codec in ("(unknown)", *DECODED_WRONGLY.get(container.format.name, ())):
             raise AudioError(
                 f"its codec {codec} is not supported; convert it to 16-bit WAV, or remove it"
             )

@@ -213,6 +213,13 @@ def test_vorbis_in_wav_is_rejected(tmp_path: Path) -> None:
         read_waveform(tmp_path / "a.wav")
 
 
+def test_an_unknown_codec_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.webm"
+    path.write_bytes(encode(path, *FORMATS[".webm"]).replace(b"A_OPUS", b"A_XPUS"))
+    with pytest.raises(AudioError, match=r"its codec \(unknown\) is not supported"):
+        read_waveform(path)
+
+
 @pytest.mark.parametrize(
     ("container", "codec"), [("avi", "pcm_s16le"), ("voc", "pcm_s16le"), ("mpegts", "mp2")]
 )
