@@ -52,9 +52,10 @@ def decode(content: bytes) -> tuple[npt.NDArray[np.float32], int]:
         if not container.streams.audio:
             raise AudioError("contains no audio; export it again, or remove it")
         stream = container.streams.audio[0]
-        # PyAV's types leave out that a stream of an unknown codec has no context.
-        codec = stream.codec_context.codec.canonical_name if stream.codec_context else "(unknown)"
-        if codec in ("(unknown)", *DECODED_WRONGLY.get(container.format.name, ())):
+        if stream.codec_context is None:  # PyAV's types leave this out.
+            raise AudioError("its codec is unknown; copy or export it again, or remove it")
+        codec = stream.codec_context.codec.canonical_name
+        if codec in DECODED_WRONGLY.get(container.format.name, ()):
             raise AudioError(
                 f"its codec {codec} is not supported; convert it to 16-bit WAV, or remove it"
             )
@@ -97,11 +98,13 @@ def _decode_stream(
     import av
 
     fifo, damage = av.AudioFifo(), list[str]()
+    counted = container.format.name in UNCOMPRESSED and stream.codec_context.name.startswith("pcm_")
     last: Packet[AudioStream] | None = None
     first_kind: tuple[str, int, int] | None = None
     for packet in container.demux(stream):
         last = packet if packet.size else last
-        if packet.is_corrupt:
+        # FFmpeg also marks the end of samples whose length is unknown.
+        if packet.is_corrupt and not counted:
             damage.append("the data end early")
         try:
             frames = packet.decode()
@@ -121,7 +124,7 @@ def _decode_stream(
             check_limits(sample_rate_hz=rate_hz, num_values=fifo.samples * num_channels)
     if last is not None and _is_cut(last, stream):
         damage.append("the data end within a frame")
-    if _is_short(fifo.samples, container, stream):
+    if counted and _is_short(fifo.samples, stream):
         damage.append("the data end early")
     return fifo.read(), damage
 
@@ -138,13 +141,11 @@ def _is_cut(last: "Packet[AudioStream]", stream: "AudioStream") -> bool:
     return bool(frames) and frames[0].size > len(data)
 
 
-def _is_short(num_samples: int, container: "InputContainer", stream: "AudioStream") -> bool:
+def _is_short(num_samples: int, stream: "AudioStream") -> bool:
     """Whether uncompressed samples are fewer than the header says. FFmpeg does not report that."""
-    decoder = stream.codec_context
-    if not decoder.name.startswith("pcm_") or container.format.name not in UNCOMPRESSED:
-        return False
     if not stream.duration or not stream.time_base:
         return False
+    decoder = stream.codec_context
     stated = int(stream.duration * stream.time_base * decoder.sample_rate)
     stated_bytes = stated * decoder.channels * decoder.format.bytes
     return num_samples < stated and stated_bytes < PLACEHOLDER_BYTES

@@ -60,8 +60,7 @@ def with_true_length(content: bytes) -> bytes:
         end = _find_end(content, start, order)
     # Chunks start at an even position, but some programs do not write the byte between.
     after = end if _is_tag(content, end, order) else end + 1
-    is_joined = content.find(b"WAVEfmt ", start) >= 0
-    if is_joined or any(name == b"data" for name, *_ in _chunks(content, after, order)):
+    if any(name == b"data" for name, *_ in _chunks(content, after, order)):
         raise AudioError(
             "has several `data` chunks, of which programs read only one; export it again, or "
             "remove it"

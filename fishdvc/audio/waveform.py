@@ -27,6 +27,9 @@ LIBSNDFILE_SUBTYPES = (
 )
 """Encodings in WAV and FLAC files that are read with libsndfile. It is faster than FFmpeg, and
 reads big-endian WAV files."""
+STARTS = (b"WAVEfmt ", b"fLaC\0\0\0\x22", b"AIFFCOMM", b"AIFCFVER")
+"""How WAV, FLAC and AIFF files start, in their first ``HEAD_BYTES``."""
+HEAD_BYTES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +136,10 @@ def _read(path: Path) -> bytes:
 
 def _decode(content: bytes) -> tuple[npt.NDArray[np.float32], int]:
     """Return ``(samples, channels)`` and the sample rate."""
+    if any(content.count(start) > 1 for start in STARTS if start in content[:HEAD_BYTES]):
+        raise AudioError(
+            "several files in one, of which programs read only the first; split it, or remove it"
+        )
     if riff.is_wav(content):
         content = riff.with_true_length(content)
         return _decode_with_libsndfile(content) or decode(content)

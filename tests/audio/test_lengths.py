@@ -99,8 +99,26 @@ def test_several_chunks_of_samples_are_rejected(first: int, between: bytes, tmp_
 @pytest.mark.parametrize("stated", [NUM_BYTES, 0, 0xFFFFFFFF])
 def test_wav_files_that_were_joined_byte_by_byte_are_rejected(stated: int, tmp_path: Path) -> None:
     content = wav(chunk(b"data", SAMPLES.tobytes(), stated))
-    with pytest.raises(AudioError, match="several `data` chunks"):
+    with pytest.raises(AudioError, match=r"a\.wav: several files in one"):
         read(content + content, tmp_path)
+
+
+@pytest.mark.parametrize("container", ["FLAC", "AIFF"])
+def test_other_files_that_were_joined_are_rejected(container: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", SAMPLES, RATE_HZ, format=container)
+    content = (tmp_path / "a.wav").read_bytes()
+    np.testing.assert_array_equal(read(content, tmp_path), ALL)
+    with pytest.raises(AudioError, match=r"a\.wav: several files in one"):
+        read(content + content, tmp_path)
+
+
+@pytest.mark.parametrize("stated", [-1, 0, 2**40])
+def test_a_caf_file_of_unknown_length_is_read(stated: int, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", SAMPLES, RATE_HZ, format="CAF")
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 8] = struct.pack(">q", stated)
+    np.testing.assert_array_equal(read(bytes(content), tmp_path), ALL)
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "ULAW", "ALAW"])
