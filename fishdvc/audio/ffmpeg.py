@@ -1,6 +1,6 @@
 """Decode any audio format with FFmpeg, which is part of PyAV, to the end of the data."""
 
-from pathlib import Path
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,24 +17,30 @@ if TYPE_CHECKING:
 
 FORMATS = "wav,w64,aiff,caf,au,flac,mp3,aac,ogg,matroska,mov,asf,amr,amrnb,amrwb,wv,ape,tta"
 """Names in FFmpeg. Some other formats, such as playlists, make FFmpeg open other files or URLs."""
+UNCOMPRESSED = ("w64", "aiff", "caf", "au")
+"""Formats whose header gives the exact number of uncompressed samples. For WAV see ``riff``."""
+DECODED_WRONGLY = {
+    "wav": ("adpcm_g726", "vorbis"),
+    "w64": ("adpcm_g726", "vorbis"),
+    "au": ("adpcm_g726le",),
+}
+"""Codecs that FFmpeg decodes to wrong samples without an error, by format."""
 MPEG_PADDING = bytes(4096)
 """More than a frame of MPEG audio."""
 
 
-def decode(path: Path, *, length_is_known: bool) -> tuple[npt.NDArray[np.float32], int]:
+def decode(content: bytes) -> tuple[npt.NDArray[np.float32], int]:
     """Decode the first audio stream of a file. Its content decides the format, not its suffix.
 
     Args:
-        path: The file.
-        length_is_known: Whether the header of a WAV file gives the length of its samples. If not,
-            they end where the file ends.
+        content: The file. The header of a WAV file states the true length.
 
     Returns:
         Samples ``(samples, channels)`` and the sample rate in Hz.
 
     Raises:
         AudioError: FFmpeg reports damage, the data end within a frame or a page, or the file
-            contains no audio or exceeds a limit.
+            contains no audio, has a codec that is not supported, or exceeds a limit.
         Exception: Others of PyAV, for example if the format is unknown.
     """
     # The import takes 0.1 s, and datasets of WAV or FLAC files do not need it.
@@ -42,47 +48,63 @@ def decode(path: Path, *, length_is_known: bool) -> tuple[npt.NDArray[np.float32
 
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)
-    options = {
-        "format_whitelist": FORMATS,
-        "protocol_whitelist": "file",
-        "ignore_length": str(int(not length_is_known)),
-    }
-    with (
-        av.logging.Capture() as log,
-        av.open(path, "r", options=options, metadata_errors="replace") as container,
-    ):
+    with av.logging.Capture() as log, _open(content) as container:
         if not container.streams.audio:
-            raise AudioError(f"{path}: contains no audio; export it again, or remove it")
+            raise AudioError("contains no audio; export it again, or remove it")
         stream = container.streams.audio[0]
+        if stream.codec_context is None:  # PyAV's types leave this out.
+            raise AudioError("its codec is unknown; copy or export it again, or remove it")
+        codec = stream.codec_context.codec.canonical_name
+        if codec in DECODED_WRONGLY.get(container.format.name, ()):
+            raise AudioError(
+                f"its codec {codec} is not supported; convert it to 16-bit WAV, or remove it"
+            )
         stream.codec_context.options = {"err_detect": "crccheck"}
-        check_limits(path, sample_rate_hz=stream.rate, num_values=0)
-        frame, damage = _decode_stream(path, container, stream)
-        if container.format.name == "ogg" and (missing := find_missing_pages(path)):
+        if codec == "alac":
+            # Its last frame is short already. FFmpeg cuts it a second time in CAF files.
+            stream.codec_context.options["flags2"] = "+skip_manual"
+        check_limits(sample_rate_hz=stream.rate, num_values=0)
+        frame, damage = _decode_stream(container, stream)
+        if container.format.name == "ogg" and (missing := find_missing_pages(content)):
             damage.append(missing)
         sources = (container.format.name, stream.codec_context.name)
         damage += [message.strip() for _, source, message in log if source in sources]
         if damage:
             raise AudioError(
-                f"{path}: not readable in full: {damage[0]}; copy or export it again, or remove it"
+                f"not readable in full: {damage[0]}; copy or export it again, or remove it"
             )
         if frame is None:
             return np.zeros((0, 1), np.float32), stream.rate
         return _float_samples(frame), frame.sample_rate
 
 
+def _open(content: bytes) -> "InputContainer":
+    import av
+
+    # With these, a file cannot make FFmpeg open other files or URLs.
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+    try:
+        return av.open(io.BytesIO(content), "r", options=options, metadata_errors="replace")
+    except (av.ArgumentError, av.PatchWelcomeError) as error:
+        raise AudioError(
+            "damaged, or of a format that is not supported; convert it to 16-bit WAV, or remove it"
+        ) from error
+
+
 def _decode_stream(
-    path: Path, container: "InputContainer", stream: "AudioStream"
+    container: "InputContainer", stream: "AudioStream"
 ) -> tuple["AudioFrame | None", list[str]]:
     """Return all samples as one frame, and signs that samples are lost."""
     import av
 
     fifo, damage = av.AudioFifo(), list[str]()
+    counted = container.format.name in UNCOMPRESSED and stream.codec_context.name.startswith("pcm_")
     last: Packet[AudioStream] | None = None
     first_kind: tuple[str, int, int] | None = None
     for packet in container.demux(stream):
         last = packet if packet.size else last
-        # FFmpeg also marks the end of a WAV file whose header gives no length.
-        if packet.is_corrupt and container.format.name != "wav":
+        # FFmpeg also marks the end of samples whose length is unknown.
+        if packet.is_corrupt and not counted:
             damage.append("the data end early")
         try:
             frames = packet.decode()
@@ -99,10 +121,10 @@ def _decode_stream(
             fifo.write(frame)
         if first_kind:
             _, num_channels, rate_hz = first_kind
-            check_limits(path, sample_rate_hz=rate_hz, num_values=fifo.samples * num_channels)
+            check_limits(sample_rate_hz=rate_hz, num_values=fifo.samples * num_channels)
     if last is not None and _is_cut(last, stream):
         damage.append("the data end within a frame")
-    if _is_short(fifo.samples, container, stream):
+    if counted and _is_short(fifo.samples, stream):
         damage.append("the data end early")
     return fifo.read(), damage
 
@@ -119,13 +141,11 @@ def _is_cut(last: "Packet[AudioStream]", stream: "AudioStream") -> bool:
     return bool(frames) and frames[0].size > len(data)
 
 
-def _is_short(num_samples: int, container: "InputContainer", stream: "AudioStream") -> bool:
+def _is_short(num_samples: int, stream: "AudioStream") -> bool:
     """Whether uncompressed samples are fewer than the header says. FFmpeg does not report that."""
-    decoder = stream.codec_context
-    if not decoder.name.startswith("pcm_") or container.format.name == "wav":
-        return False
     if not stream.duration or not stream.time_base:
         return False
+    decoder = stream.codec_context
     stated = int(stream.duration * stream.time_base * decoder.sample_rate)
     stated_bytes = stated * decoder.channels * decoder.format.bytes
     return num_samples < stated and stated_bytes < PLACEHOLDER_BYTES

@@ -9,23 +9,23 @@ HEADER_BYTES = 42
 """Length of the signature and the first metadata block, which is always STREAMINFO."""
 
 
-def is_flac(head: bytes) -> bool:
-    """Whether a file that starts with ``head`` is FLAC."""
-    return head.startswith(b"fLaC") and len(head) >= HEADER_BYTES
+def is_flac(content: bytes) -> bool:
+    """Whether a file is FLAC."""
+    return content.startswith(b"fLaC") and len(content) >= HEADER_BYTES
 
 
-def checksum_is_right(channels: npt.NDArray[np.float32], head: bytes) -> bool | None:
+def checksum_is_right(channels: npt.NDArray[np.float32], content: bytes) -> bool | None:
     """Compare decoded samples with the MD5 sum of all samples in the header.
 
     Args:
         channels: ``(samples, channels)``.
-        head: The first 42 bytes of the file.
+        content: The file.
 
     Returns:
         None if the header has no sum (streamed files), or if samples do not have whole bytes.
     """
-    num_bits = ((head[20] & 1) << 4 | head[21] >> 4) + 1
-    expected = head[26:HEADER_BYTES]
+    num_bits = ((content[20] & 1) << 4 | content[21] >> 4) + 1
+    expected = content[26:HEADER_BYTES]
     if not any(expected) or num_bits not in (8, 16, 24):
         return None
     integers = np.rint(channels * np.float32(2 ** (num_bits - 1))).astype("<i4")

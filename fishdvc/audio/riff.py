@@ -1,8 +1,8 @@
-"""The length of a WAV file: what its header says, and what the file contains."""
+"""Find where the samples of a WAV file end, which its header often states wrongly."""
 
 import re
 import struct
-from pathlib import Path
+from collections.abc import Iterator
 
 from fishdvc.errors import AudioError
 
@@ -10,46 +10,92 @@ PLACEHOLDER_BYTES = 0x7F000000
 """Programs that stream write 0, or this (SoX) or more (espeak, arecord, FFmpeg) as length."""
 TOLERANCE_BYTES = 44
 """Some programs count the usual header of 44 bytes as samples."""
+MAX_CHUNKS_BYTES = 2**24
+"""Chunks after samples of unknown length are searched in this much of the end of the file."""
+TAGS = (b"LIST", b"id3 ", b"TAG", b"ID3", b"APETAGEX")
+CHUNK = re.compile(rb"(?=[A-Za-z_][\w ]{3}(.{4}))", re.DOTALL)
+"""Name and length of a chunk."""
 
 
-def is_wav(head: bytes) -> bool:
-    """Whether a file that starts with ``head`` (at least 12 bytes) is WAV, RF64 or BW64."""
-    return head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"
+def is_wav(content: bytes) -> bool:
+    """Whether a file is WAV: RIFF, RIFX (big-endian), RF64 or BW64 (64-bit lengths)."""
+    return content[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and content[8:12] == b"WAVE"
 
 
-def length_is_known(path: Path) -> bool:
-    """Whether the header of a WAV file gives the length of its samples.
+def with_true_length(content: bytes) -> bytes:
+    """Return a WAV file with the true length of its samples in its header, and nothing after them.
 
-    It does not if the file was streamed, or if its writer was killed before it updated the header.
-    Then the samples end where the file ends.
+    The length in the header is not used if the file was streamed, or if its writer was killed
+    before it updated the header. Then the samples end where the file ends, or where chunks follow.
+
+    Args:
+        content: A file for which ``is_wav`` is true.
+
+    Returns:
+        A file that starts with RIFF or RIFX. ``content`` if there is no chunk of samples.
 
     Raises:
-        AudioError: The file is truncated: it contains less than its header states.
+        AudioError: The file contains less than its header states, or more chunks of samples.
     """
-    with path.open("rb") as file:
-        file.seek(12)
-        large_bytes = 0
-        while len(head := file.read(8)) == 8:
-            name, num_bytes = struct.unpack("<4sI", head)
-            if name == b"data":
-                break
-            if name == b"ds64":  # In RF64 and BW64: lengths in 64 bits.
-                large_bytes = int.from_bytes(file.read(16)[8:], "little")
-                num_bytes -= 16
-            file.seek(max(0, num_bytes + num_bytes % 2), 1)
-        else:
-            return False
-        start = file.tell()
-        found_bytes = file.seek(0, 2) - start
-        num_bytes = large_bytes or num_bytes
-        if num_bytes == 0 or num_bytes >= PLACEHOLDER_BYTES:
-            return False
-        if num_bytes > found_bytes + TOLERANCE_BYTES:
-            raise AudioError(
-                f"{path}: truncated: {found_bytes} of {num_bytes} bytes of samples are there; "
-                "copy or export it again, or remove it"
-            )
-        file.seek(min(start + num_bytes, start + found_bytes))
-        # Other chunks may follow, at an even position or not, and tags of other formats.
-        rest = file.read(4)
-        return len(rest) < 4 or any(re.match(rb"\w{3}", rest[i:]) for i in (0, 1))
+    order, magic = (">", b"RIFX") if content.startswith(b"RIFX") else ("<", b"RIFF")
+    stated_bytes = 0
+    for name, start, num_bytes in _chunks(content, 12, order):
+        if name == b"ds64":  # In RF64 and BW64: lengths in 64 bits.
+            stated_bytes = int.from_bytes(content[start + 8 : start + 16], "little")
+        if name == b"data":
+            stated_bytes = stated_bytes or num_bytes
+            break
+    else:
+        return content
+    found_bytes = len(content) - start
+    end = min(start + stated_bytes, len(content))
+    if stated_bytes == 0 or stated_bytes >= PLACEHOLDER_BYTES:
+        end = _find_end(content, start, order)
+    elif stated_bytes > found_bytes + TOLERANCE_BYTES:
+        raise AudioError(
+            f"truncated: {found_bytes} of {stated_bytes} bytes of samples are there; "
+            "copy or export it again, or remove it"
+        )
+    elif len(content) - end >= 4 and not any(_is_tag(content, end + i, order) for i in (0, 1)):
+        end = _find_end(content, start, order)
+    # Chunks start at an even position, but some programs do not write the byte between.
+    after = end if _is_tag(content, end, order) else end + 1
+    if any(name == b"data" for name, *_ in _chunks(content, after, order)):
+        raise AudioError(
+            "has several `data` chunks, of which programs read only one; export it again, or "
+            "remove it"
+        )
+    length = struct.pack(f"{order}I", end - start)
+    return b"".join([magic, content[4 : start - 4], length, content[start:end]])
+
+
+def _chunks(content: bytes, at: int, order: str) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the name, the start and the stated length of each chunk."""
+    while len(content) >= at + 8:
+        name, num_bytes = struct.unpack_from(f"{order}4sI", content, at)
+        yield name, at + 8, num_bytes
+        at += 8 + num_bytes + num_bytes % 2
+
+
+def _is_tag(content: bytes, at: int, order: str) -> bool:
+    """Whether a chunk, or a tag of another format, starts here. Random samples do not pass."""
+    if content.startswith(TAGS, at):
+        return True
+    chunk = CHUNK.match(content, at)
+    return chunk is not None and _chunk_end(chunk, order) <= len(content) + 1
+
+
+def _chunk_end(chunk: re.Match[bytes], order: str) -> int:
+    num_bytes: int = struct.unpack(f"{order}I", chunk[1])[0]
+    return chunk.start() + 8 + num_bytes
+
+
+def _find_end(content: bytes, start: int, order: str) -> int:
+    """Return where the chunks begin of which the last one ends exactly where the file ends."""
+    ends = {len(content)}
+    start = max(start, len(content) - MAX_CHUNKS_BYTES)
+    for chunk in reversed(list(CHUNK.finditer(content, start))):
+        end = _chunk_end(chunk, order)
+        if end in ends or (end % 2 and end + 1 in ends):
+            ends.add(chunk.start())
+    return min(ends)

@@ -1,7 +1,6 @@
 """Read audio files as mono waveforms, and write lossless FLAC."""
 
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +9,11 @@ import numpy.typing as npt
 import soundfile
 
 from fishdvc.audio import flac, riff
-from fishdvc.audio.downmix import downmix
+from fishdvc.audio.downmix import downmix, remove_offset
 from fishdvc.audio.ffmpeg import decode
-from fishdvc.audio.limits import MAX_NUM_VALUES, check_file_size, check_limits
+from fishdvc.audio.limits import MAX_FILE_BYTES, MAX_NUM_VALUES, check_limits
 from fishdvc.errors import AudioError, FishdvcError
+from fishdvc.storage.lfs import is_lfs_pointer
 
 AUDIO_SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".aiff", ".aif", ".aifc", ".caf", ".au"),
@@ -22,8 +22,14 @@ AUDIO_SUFFIXES = (
     *(".mkv", ".wma", ".asf"),
 )
 """Suffixes, in lower case, of the formats that ``read_waveform`` decodes."""
-LIBSNDFILE_SUBTYPES = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
-"""Encodings in WAV and FLAC files that are read with libsndfile, which is faster than FFmpeg."""
+LIBSNDFILE_SUBTYPES = (
+    *("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"),
+)
+"""Encodings in WAV and FLAC files that are read with libsndfile. It is faster than FFmpeg, and
+reads big-endian WAV files."""
+STARTS = (b"WAVEfmt ", b"fLaC\0\0\0\x22", b"AIFFCOMM", b"AIFCFVER")
+"""How WAV, FLAC and AIFF files start, in their first ``HEAD_BYTES``."""
+HEAD_BYTES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +62,9 @@ def read_waveform(path: Path) -> Waveform:
             ``fishdvc.audio.limits``, or has no samples or samples that are not finite.
     """
     try:
-        channels, sample_rate_hz = _read_channels(path)
-    except AudioError:
-        raise
+        channels, sample_rate_hz = _decode(_read(path))
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from error
     # The libraries raise many types for damaged files, for example UnicodeError and MemoryError.
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -72,7 +78,8 @@ def read_waveform(path: Path) -> Waveform:
             f"{path}: {int((~np.isfinite(channels)).any(axis=1).sum())} samples are NaN or "
             "infinite; export it again, or remove it"
         )
-    return Waveform(samples=downmix(channels), sample_rate_hz=sample_rate_hz)
+    samples = remove_offset(downmix(channels, sample_rate_hz))
+    return Waveform(samples=samples, sample_rate_hz=sample_rate_hz)
 
 
 def write_flac(path: Path, waveform: Waveform, *, comment: str) -> None:
@@ -80,19 +87,23 @@ def write_flac(path: Path, waveform: Waveform, *, comment: str) -> None:
 
     Args:
         path: The file.
-        waveform: Samples from -1 to 1, with a sample rate from 1 Hz to 655,350 Hz.
+        waveform: Samples from -1 to 1.
         comment: Comment in the file's tags.
 
     Raises:
+        AudioError: FLAC cannot store the waveform, for example its sample rate.
         FishdvcError: The file cannot be written, for example on a full disk.
     """
     # libsndfile does not report a full disk when it closes a file. So it writes to memory.
     content = io.BytesIO()
-    with soundfile.SoundFile(
-        content, "w", waveform.sample_rate_hz, channels=1, format="FLAC", subtype="PCM_24"
-    ) as file:
-        file.comment = comment
-        file.write(waveform.samples)
+    try:
+        with soundfile.SoundFile(
+            content, "w", waveform.sample_rate_hz, channels=1, format="FLAC", subtype="PCM_24"
+        ) as file:
+            file.comment = comment
+            file.write(waveform.samples)
+    except soundfile.SoundFileError as error:
+        raise AudioError(f"{path}: cannot be written as FLAC ({error})") from error
     try:
         path.write_bytes(content.getbuffer())
         is_equal = path.read_bytes() == content.getbuffer()
@@ -102,39 +113,59 @@ def write_flac(path: Path, waveform: Waveform, *, comment: str) -> None:
         raise FishdvcError(f"{path}: differs from what was written; is the disk full or defective?")
 
 
-def _read_channels(path: Path) -> tuple[npt.NDArray[np.float32], int]:
-    """Read ``(samples, channels)`` and the sample rate."""
-    check_file_size(path)
-    with path.open("rb") as file:
-        head = file.read(flac.HEADER_BYTES)
-    if riff.is_wav(head):
-        is_known = riff.length_is_known(path)
-        with_libsndfile = _read_with_libsndfile(path) if is_known else None
-        return with_libsndfile or decode(path, length_is_known=is_known)
-    if not flac.is_flac(head):
-        return decode(path, length_is_known=True)
-    with_libsndfile = _read_with_libsndfile(path)
-    if with_libsndfile and flac.checksum_is_right(with_libsndfile[0], head):
-        return with_libsndfile
-    # The length in the header is wrong or unknown, or the file is damaged.
-    channels, sample_rate_hz = decode(path, length_is_known=True)
-    if flac.checksum_is_right(channels, head) is False:
+def _read(path: Path) -> bytes:
+    """Read a file without the ID3 tag at its start."""
+    num_bytes = path.stat().st_size
+    if num_bytes > MAX_FILE_BYTES:
         raise AudioError(
-            f"{path}: not readable in full: the checksum of its samples is wrong; copy or export "
-            "it again, or remove it"
+            f"{num_bytes / 2**20:.0f} MiB, more than {MAX_FILE_BYTES / 2**20:.0f}; split it into "
+            "clips of a sentence"
+        )
+    content = path.read_bytes()
+    if is_lfs_pointer(content):
+        raise AudioError("a pointer of Git LFS instead of the recording; run `git lfs pull`")
+    if content.count(0) == len(content):
+        found = f"contains only {len(content):,} zero bytes" if content else "an empty file"
+        raise AudioError(f"{found}; copy it again, or remove it")
+    if content.startswith(b"ID3"):
+        # The length is in the last 7 bits of 4 bytes, and does not count the header of 10 bytes.
+        num_bytes = sum(b << n for b, n in zip(content[6:10], (21, 14, 7, 0), strict=False))
+        return content[10 + num_bytes :]
+    return content
+
+
+def _decode(content: bytes) -> tuple[npt.NDArray[np.float32], int]:
+    """Return ``(samples, channels)`` and the sample rate."""
+    if any(content.count(start) > 1 for start in STARTS if start in content[:HEAD_BYTES]):
+        raise AudioError(
+            "several files in one, of which programs read only the first; split it, or remove it"
+        )
+    if riff.is_wav(content):
+        content = riff.with_true_length(content)
+        return _decode_with_libsndfile(content) or decode(content)
+    if not flac.is_flac(content):
+        return decode(content)
+    decoded = _decode_with_libsndfile(content)
+    if decoded and flac.checksum_is_right(decoded[0], content):
+        return decoded
+    # The length in the header is wrong or unknown, or the file is damaged.
+    channels, sample_rate_hz = decode(content)
+    if flac.checksum_is_right(channels, content) is False:
+        raise AudioError(
+            "not readable in full: the checksum of its samples is wrong; copy or export it again, "
+            "or remove it"
         )
     return channels, sample_rate_hz
 
 
-def _read_with_libsndfile(path: Path) -> tuple[npt.NDArray[np.float32], int] | None:
-    """Read uncompressed or FLAC samples. Return None if libsndfile cannot."""
+def _decode_with_libsndfile(content: bytes) -> tuple[npt.NDArray[np.float32], int] | None:
+    """Decode uncompressed or FLAC samples. Return None if libsndfile cannot."""
     try:
-        # Bytes, because a name may not be valid Unicode.
-        with soundfile.SoundFile(os.fsencode(path)) as file:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
             num_values = file.frames * file.channels
             if file.subtype not in LIBSNDFILE_SUBTYPES or num_values > MAX_NUM_VALUES:
                 return None
-            check_limits(path, sample_rate_hz=file.samplerate, num_values=num_values)
+            check_limits(sample_rate_hz=file.samplerate, num_values=num_values)
             return file.read(dtype="float32", always_2d=True), file.samplerate
     except soundfile.SoundFileError:
         return None

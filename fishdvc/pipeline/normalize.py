@@ -184,7 +184,7 @@ def read_normalized(source: Path, params: NormalizeParams) -> tuple[Waveform, bo
     if recorded.duration_s < params.min_duration_s:
         raise AudioError(
             f"{source}: {recorded.duration_s:.3f} s, shorter than normalize.min_duration_s "
-            f"({params.min_duration_s:g}), too short for a frame of codes; remove the clip"
+            f"({params.min_duration_s:g}); remove the clip"
         )
     try:
         change = loudness_gain(

@@ -62,6 +62,83 @@ def test_tags_after_the_samples_are_not_read_as_samples(tail: bytes, tmp_path: P
     np.testing.assert_array_equal(read(wav(TAGS, DATA, tail), tmp_path), ALL)
 
 
+@pytest.mark.parametrize("stated", [0, 0xFFFFFFFF, 8000])
+@pytest.mark.parametrize(
+    "tail",
+    [
+        TAGS,
+        chunk(b"LIST", b"INFO") + chunk(b"id3 ", b"x" * 7) + b"\0",
+        chunk(b"bext", b"x" * 7),
+        chunk(b"PEAK", b""),
+    ],
+)
+def test_chunks_after_samples_of_unknown_length_are_not_read_as_samples(
+    stated: int, tail: bytes, tmp_path: Path
+) -> None:
+    content = wav(chunk(b"data", SAMPLES.tobytes(), stated), tail)
+    np.testing.assert_array_equal(read(content, tmp_path), ALL)
+
+
+def test_samples_that_look_like_the_name_of_a_chunk_are_read(tmp_path: Path) -> None:
+    samples = SAMPLES.copy()
+    samples[4000:4004] = np.frombuffer(b"dataLIST", np.int16)
+    samples[4000:4002] = np.frombuffer(b"aaaa", np.int16)
+    for stated in (0, 8000):
+        content = wav(chunk(b"data", samples.tobytes(), stated))
+        np.testing.assert_array_equal(read(content, tmp_path), samples.astype(np.float32) / 2**15)
+
+
+@pytest.mark.parametrize("first", [0, 1001, 8000])
+@pytest.mark.parametrize("between", [b"", TAGS])
+def test_several_chunks_of_samples_are_rejected(first: int, between: bytes, tmp_path: Path) -> None:
+    parts = chunk(b"data", bytes(first)), b"\0" * (first % 2), between, DATA
+    with pytest.raises(AudioError, match=r"a\.wav: has several `data` chunks"):
+        read(wav(*parts), tmp_path)
+
+
+@pytest.mark.parametrize("stated", [NUM_BYTES, 0, 0xFFFFFFFF])
+def test_wav_files_that_were_joined_byte_by_byte_are_rejected(stated: int, tmp_path: Path) -> None:
+    content = wav(chunk(b"data", SAMPLES.tobytes(), stated))
+    with pytest.raises(AudioError, match=r"a\.wav: several files in one"):
+        read(content + content, tmp_path)
+
+
+@pytest.mark.parametrize("container", ["FLAC", "AIFF"])
+def test_other_files_that_were_joined_are_rejected(container: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", SAMPLES, RATE_HZ, format=container)
+    content = (tmp_path / "a.wav").read_bytes()
+    np.testing.assert_array_equal(read(content, tmp_path), ALL)
+    with pytest.raises(AudioError, match=r"a\.wav: several files in one"):
+        read(content + content, tmp_path)
+
+
+@pytest.mark.parametrize("stated", [-1, 0, 2**40])
+def test_a_caf_file_of_unknown_length_is_read(stated: int, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", SAMPLES, RATE_HZ, format="CAF")
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 8] = struct.pack(">q", stated)
+    np.testing.assert_array_equal(read(bytes(content), tmp_path), ALL)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "ULAW", "ALAW"])
+@pytest.mark.parametrize("stated", [None, 0, 0xFFFFFFFF])
+def test_big_endian_wav_files_are_read(subtype: str, stated: int | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, ALL, RATE_HZ, subtype=subtype)
+    expected = soundfile.read(path, dtype="float32")[0]
+    soundfile.write(path, ALL, RATE_HZ, subtype=subtype, endian="BIG")
+    content = bytearray(path.read_bytes())
+    assert content.startswith(b"RIFX")
+    if stated is not None:
+        at = content.index(b"data") + 4
+        content[at : at + 4] = struct.pack(">I", stated)
+    np.testing.assert_array_equal(read(bytes(content), tmp_path), expected)
+    if stated is None:
+        with pytest.raises(AudioError, match="truncated"):
+            read(bytes(content[:-1000]), tmp_path)
+
+
 @pytest.mark.parametrize("num_missing", [46, 20000, 44798])
 @pytest.mark.parametrize("before", [b"", TAGS])
 def test_a_truncated_wav_file_is_rejected(num_missing: int, before: bytes, tmp_path: Path) -> None:

@@ -87,6 +87,42 @@ def test_a_file_that_is_not_audio_is_rejected(name: str, content: bytes, tmp_pat
         read_waveform(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "an empty file; copy it again"),
+        (bytes(5000), "contains only 5,000 zero bytes; copy it again"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n",
+            "a pointer of Git LFS instead of the recording; run `git lfs pull`",
+        ),
+    ],
+)
+def test_files_that_stand_in_for_a_recording_are_named(
+    content: bytes, problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.flac").write_bytes(content)
+    with pytest.raises(AudioError, match=rf"a\.flac: {problem}"):
+        read_waveform(tmp_path / "a.flac")
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.aiff", "a.ogg", "a.au"])
+@pytest.mark.parametrize("num_bytes", [10, 3000])
+def test_an_id3_tag_at_the_start_is_ignored(name: str, num_bytes: int, tmp_path: Path) -> None:
+    path = write(tmp_path / name)
+    expected = read_waveform(path)
+    tag = b"ID3\3\0\0\0\0" + bytes([num_bytes >> 7, num_bytes & 0x7F]) + bytes(num_bytes)
+    path.write_bytes(tag + path.read_bytes())
+    np.testing.assert_array_equal(read_waveform(path).samples, expected.samples)
+
+
+@pytest.mark.parametrize("noise", [0, 1e-5])
+def test_a_clip_with_only_an_offset_is_silence(noise: float, tmp_path: Path) -> None:
+    samples = 0.3 + noise * RNG.normal(size=RATE_HZ)
+    waveform = read_waveform(write(tmp_path / "a.wav", samples, subtype="FLOAT"))
+    assert np.abs(waveform.samples).max() < 1e-4
+
+
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.aiff"])
 def test_a_file_without_samples_is_rejected(name: str, tmp_path: Path) -> None:
     path = write(tmp_path / name, np.zeros((0, 1), np.float32))
@@ -128,15 +164,15 @@ def test_a_name_that_is_not_valid_unicode_is_read(tmp_path: Path) -> None:
         assert read_waveform(path).duration_s == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("rate_hz", [0, 1, 3_999, 655_351, 10**9])
+@pytest.mark.parametrize("rate_hz", [0, 1, 3_999, 655_351, 10**9, 65_537, 96_001, 99_991])
 def test_a_sample_rate_out_of_range_is_rejected(rate_hz: int, tmp_path: Path) -> None:
     path = write_wav(tmp_path / "a.wav", rate_hz)
     with pytest.raises(AudioError, match=rf"^{path}: .*or remove it"):
         read_waveform(path)
 
 
-def test_the_lowest_and_the_highest_sample_rate_are_read_and_written(tmp_path: Path) -> None:
-    for rate_hz in (4_000, 655_350):
+def test_sample_rates_at_the_limits_are_read_and_written(tmp_path: Path) -> None:
+    for rate_hz in (4_000, 65_535, 65_540, 655_350):
         waveform = read_waveform(write_wav(tmp_path / "a.wav", rate_hz))
         write_flac(tmp_path / "a.flac", waveform, comment="x")
         assert read_waveform(tmp_path / "a.flac").sample_rate_hz == rate_hz
@@ -144,8 +180,8 @@ def test_the_lowest_and_the_highest_sample_rate_are_read_and_written(tmp_path: P
 
 def test_255_channels_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
-    soundfile.write(path, np.full((9, 255), 0.5, np.float32), RATE_HZ)
-    np.testing.assert_allclose(read_waveform(path).samples, 0.5, atol=1e-4)
+    soundfile.write(path, np.tile(STEREO[:99, :1], 255), RATE_HZ)
+    np.testing.assert_allclose(read_waveform(path).samples, STEREO[:99, 0], atol=1e-4)
 
 
 def test_a_huge_file_is_rejected_before_it_is_read(tmp_path: Path) -> None:
@@ -173,6 +209,12 @@ def test_flac_keeps_24_bits(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.samples, samples, rtol=0, atol=2**-23)
     with soundfile.SoundFile(tmp_path / "a.flac") as file:
         assert (file.channels, file.subtype, file.comment) == (1, "PCM_24", "hi")
+
+
+def test_a_waveform_that_flac_cannot_store_is_an_audio_error(tmp_path: Path) -> None:
+    waveform = Waveform(samples=STEREO[:, 0], sample_rate_hz=96_001)
+    with pytest.raises(AudioError, match=r"a\.flac: cannot be written as FLAC \(.+\)$"):
+        write_flac(tmp_path / "a.flac", waveform, comment="x")
 
 
 def test_a_full_disk_is_an_error_of_the_stage_not_of_the_clip(tmp_path: Path) -> None:
