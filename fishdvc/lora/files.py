@@ -150,12 +150,12 @@ def _is_embedding(name: str) -> bool:
 def _read_fields(path: Path) -> tuple[dict[str, dict[str, NDArray[np.float32]]], list[str]]:
     """Return the arrays by module and field, and the problems of single tensors."""
     try:
-        tensors = safetensors.deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+        tensors = dict(safetensors.deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {path}: {error}; copy the file again") from error
     fields: dict[str, dict[str, NDArray[np.float32]]] = defaultdict(dict)
     problems = [] if tensors else ["no tensors"]
-    for key, stored in tensors:
+    for key, stored in sorted(tensors.items()):
         name, field = _place(key)
         if field is None:
             problems.append(f"{key}: unknown")

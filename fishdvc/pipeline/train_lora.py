@@ -30,7 +30,7 @@ from fishdvc.storage.lock import run_lock
 from fishdvc.text.tokenizer import load_tokenizer
 from fishdvc.training.checkpoints import AdapterCheckpoints
 from fishdvc.training.curves import Curves
-from fishdvc.training.memory import StepMemory
+from fishdvc.training.memory import num_checkpointed
 from fishdvc.training.module import AdapterTraining
 from fishdvc.training.params import LoraParams, TrainLoraParams, misfits
 from fishdvc.training.resume import (
@@ -247,7 +247,7 @@ def _load_adapted(
         adapted = add_adapter(model, **adapter.model_dump())
     else:
         adapted = load_adapter(model, _init_from(params.init_from), trainable=True)
-    model.num_checkpointed = _num_checkpointed(params, model, device)
+    model.num_checkpointed = num_checkpointed(params, model, device)
     return adapted
 
 
@@ -277,24 +277,6 @@ def _run_key(
 def _base_dtype(params: TrainLoraParams, device: torch.device) -> torch.dtype:
     auto = params.precision == "auto" and has_bfloat16(device)
     return torch.bfloat16 if auto or params.precision == "bf16-true" else torch.float32
-
-
-def _num_checkpointed(params: TrainLoraParams, model: DualAR, device: torch.device) -> int:
-    """Choose the number of blocks to checkpoint, before the model is moved to the device."""
-    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
-    memory = StepMemory(
-        config=model.config,
-        num_frozen=sum(parameter.numel() for parameter in frozen),
-        num_trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        value_bytes=frozen[0].element_size(),
-        num_tokens=params.batch_size * params.max_length,
-    )
-    if params.gradient_checkpointing == "on":
-        return memory.num_blocks
-    if params.gradient_checkpointing == "off" or device.type != "cuda":
-        return 0
-    free_bytes, _ = torch.cuda.mem_get_info(device)
-    return memory.blocks_to_checkpoint(free_bytes)
 
 
 def _data_module(params: TrainLoraParams, base: Path, protos: Path) -> SentenceDataModule:

@@ -64,6 +64,13 @@ MAGNITUDE_KEY = A_KEY.replace("lora_A.weight", "lora_magnitude_vector")
 TRAINED = {A_KEY: torch.ones(2, 5), B_KEY: torch.ones(3, 2)}
 
 
+def test_modules_are_in_the_order_of_their_names(tmp_path: Path) -> None:
+    """So that messages are the same on every run."""
+    keys = [f"base_model.model.{i}.wo.lora_{part}.weight" for i in range(9) for part in "AB"]
+    folder = write(tmp_path, {key: torch.ones(2, 2) for key in reversed(keys)})
+    assert list(read_adapter(folder).modules) == [f"{i}.wo" for i in range(9)]
+
+
 @pytest.mark.parametrize("zeros", [{A_KEY}, {B_KEY}, {A_KEY, B_KEY}])
 def test_an_untrained_adapter_is_read_only_if_it_is_allowed(
     zeros: set[str], tmp_path: Path
