@@ -25,12 +25,9 @@ KEY_PREFIX = "base_model.model."
 MAX_RMS = 100.0
 """Largest root mean square of the change of a weight. Weights of a base have at most about 1, so a
 larger change leaves at most 1 % of a weight, which bfloat16 hardly distinguishes from nothing."""
-_LINEAR_FIELDS = {
+_FIELDS = {
     ".lora_A.weight": "lora_a",
     ".lora_B.weight": "lora_b",
-    ".lora_magnitude_vector": "magnitude",
-}
-_EMBEDDING_FIELDS = {
     ".lora_embedding_A": "lora_a",
     ".lora_embedding_B": "lora_b",
     ".lora_magnitude_vector": "magnitude",
@@ -77,7 +74,7 @@ class _AdapterConfig(Checked, extra="ignore"):
     Options with the type None are not supported.
     """
 
-    r: int = Field(ge=1)
+    r: int = Field(ge=1, le=2**16)
     lora_alpha: float = Field(gt=0)
     target_modules: list[str]
     """PEFT also accepts a regular expression, which could take hours to match."""
@@ -170,12 +167,11 @@ def _read_fields(path: Path) -> tuple[dict[str, dict[str, NDArray[np.float32]]],
 
 def _place(key: str) -> tuple[str, str | None]:
     """Return the module and the field of a key; None for an unknown key."""
-    for fields, of_embedding in ((_LINEAR_FIELDS, False), (_EMBEDDING_FIELDS, True)):
-        for suffix, field in fields.items():
-            name = key.removeprefix(KEY_PREFIX).removesuffix(suffix)
-            if key == f"{KEY_PREFIX}{name}{suffix}" and _is_embedding(name) == of_embedding:
-                return name, field
-    return key, None
+    suffix = next((suffix for suffix in _FIELDS if key.endswith(suffix)), "")
+    name = key.removeprefix(KEY_PREFIX).removesuffix(suffix)
+    field = _FIELDS.get(suffix)
+    fits = field == "magnitude" or ("embedding" in suffix) == _is_embedding(name)
+    return name, field if key.startswith(KEY_PREFIX) and fits else None
 
 
 def _as_float32(stored: Mapping[str, Any]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 import shutil
 import time
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -96,18 +97,19 @@ def train_lora(
     key = _run_key(adapter, params, dtype, base, protos, num_processes=trainer.world_size)
     # DVC deletes the outputs before a stage runs, so an interrupted run is kept elsewhere.
     work = project_cache("train_lora").folder / key
-    if not trainer.is_global_zero:
-        adapted = _load_adapted(adapter, params, base, dtype, trainer.strategy.root_device)
-        _train(trainer, adapted, params, machine, data, work)
-        return ""
     lock_file = project_cache("locks").folder / f"train_lora-{key}.lock"
-    with run_lock(lock_file, purpose=f"it trains the same adapter ({key})") as lock:
-        sweep(work.parent)
+    locking = run_lock(lock_file, purpose=f"it trains the same adapter ({key})")
+    with locking if trainer.is_global_zero else nullcontext() as lock:
+        if lock:
+            sweep(work.parent)
         adapted = _load_adapted(adapter, params, base, dtype, trainer.strategy.root_device)
         excluded = data.train.too_long + data.val.too_long
-        report = f"train_lora: {len(excluded)} clips longer than max_length"
-        write_report(too_long, report, excluded)
+        if lock:
+            report = f"train_lora: {len(excluded)} clips longer than max_length"
+            write_report(too_long, report, excluded)
         _train(trainer, adapted, params, machine, data, work)
+        if not lock:
+            return ""
         for name, out in ((LORA, lora), (CURVES, curves), (LOGS, logs)):
             _copy_output(work / name, out)
         untuned, *adapters = read_checkpoints(lora)
@@ -186,8 +188,10 @@ def _start_lines(
     if finished:
         return "train_lora: a run with equal params, data and code finished; its result is used"
     sentences = data.train.sentences
+    num_trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     lines = [
-        f"train_lora: {_num_parameters(adapted)}; {len(sentences)} sentences, "
+        f"train_lora: {sum(p.numel() for p in adapted.parameters()) / 1e6:.1f} M parameters, "
+        f"{num_trained / 1e6:.2f} M of them in adapters; {len(sentences)} sentences, "
         f"{sum(sentence.num_tokens for sentence in sentences)} tokens; {params.max_steps} steps "
         f"are about {_num_epochs(params, data, trainer):.1f} epochs; "
         f"{cast(DualAR, adapted).num_checkpointed} blocks checkpointed"
@@ -309,9 +313,3 @@ def _coverage(params: TrainLoraParams, data: SentenceDataModule, trainer: Traine
     """Share of the training sentences that the run sees."""
     seen = data.num_sentences_seen(_num_batches(params), trainer.world_size)
     return seen / (len(data.train.sentences) + len(data.train.too_long))
-
-
-def _num_parameters(model: torch.nn.Module) -> str:
-    total = sum(parameter.numel() for parameter in model.parameters())
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return f"{total / 1e6:.1f} M parameters, {trained / 1e6:.2f} M of them in adapters"

@@ -109,10 +109,13 @@ def test_an_adapter_that_overwrites_the_base_is_refused(
             read_adapter(folder)
 
 
-@pytest.mark.parametrize("alpha", [0, -4, "4", 1e400])
-def test_an_alpha_that_is_not_positive_is_refused(alpha: object, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="lora_alpha: must be"):
-        read_adapter(write(tmp_path, TRAINED, lora_alpha=alpha))
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [*(("lora_alpha", alpha) for alpha in (0, -4, "4", 1e400)), ("r", 0), ("r", 10**400)],
+)
+def test_an_alpha_or_rank_out_of_range_is_refused(name: str, value: object, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"{name}: must be"):
+        read_adapter(write(tmp_path, TRAINED, **{name: value}))
 
 
 @pytest.mark.parametrize(
