@@ -1,5 +1,6 @@
 """The estimate of a step's memory, against figures of a GPU and against the activations saved."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,18 @@ def test_every_further_checkpointed_block_saves_memory() -> None:
     for transformer in (sizes[1:25], sizes[25:]):
         # The first one saves nothing, because one block at a time is recomputed.
         assert sorted(transformer, reverse=True) == transformer
+
+
+def test_the_estimate_contains_the_largest_phase_and_the_optimizer() -> None:
+    few, many, more = (full_size(num_tokens) for num_tokens in (128, 2**16, 2**17))
+    # All logits of a few tokens, with the intermediate results of the cross entropy in float32.
+    assert few.step_bytes(28) > few.num_frozen * 2 + 128 * FULL_SIZE.vocab_size * 40
+    # Inputs of checkpointed blocks, one recomputed block and the gradients in its feed-forward.
+    per_token = 24 * 2 * FULL_SIZE.dim + many.block_bytes() + 4 * 2 * FULL_SIZE.intermediate_size
+    assert more.step_bytes(28) - many.step_bytes(28) >= 2**16 * per_token
+    # The value, two gradients and two moments of AdamW.
+    larger = dataclasses.replace(few, num_trained=few.num_trained + 1)
+    assert larger.step_bytes(0) - few.step_bytes(0) == 5 * 4
 
 
 @pytest.mark.parametrize(("free_gb", "expected"), [(80, 0), (2, 28)])
