@@ -49,15 +49,19 @@ def main() -> None:
         "--json", type=Path, default=Path("gpu.json"), help="file to write (default: gpu.json)"
     )
     arguments = parser.parse_args()
+    try:
+        arguments.json.open("a").close()
+    except OSError as error:
+        sys.exit(f"--json: {error}; name a file that can be written")
     result = {**describe(arguments.device), "tiny": arguments.tiny}
     if arguments.device == "cuda" and not result["memory_gb"]:
         sys.exit("PyTorch finds no CUDA GPU; for a dry run: --device cpu --tiny")
     print(f"{result['card']}, torch {result['torch']}, {result['date']}, {result['commit']}")
     with tempfile.TemporaryDirectory() as folder:
         result["cases"] = run_parts(arguments, Path(folder))
-    arguments.json.write_text(json.dumps(result, indent=2) + "\n")
     print(table(result["cases"]))
-    print(json.dumps(result))
+    print(json.dumps(result), flush=True)
+    arguments.json.write_text(json.dumps(result, indent=2) + "\n")
     if any("error" in case for case in result["cases"]):
         sys.exit(1)
 

@@ -8,14 +8,11 @@ def main() -> str:
     params, paths = stage_arguments(__doc__, base="folder to write")
     from fishdvc.params import read_params
     from fishdvc.pipeline.fetch_base import fetch_base
-    from fishdvc.pipeline.shared_params import BaseParams, external_path
+    from fishdvc.pipeline.shared_params import BaseParams
     from fishdvc.training.params import TrainLoraParams
 
     init_from = read_params(params, "train_lora", TrainLoraParams).init_from
-    if init_from is not None:
-        # Checked before train_lora, because DVC deletes data/lora before it runs train_lora.
-        external_path(init_from, stage="train_lora", param="train_lora.init_from")
-    return fetch_base(read_params(params, "base", BaseParams), **paths)
+    return fetch_base(read_params(params, "base", BaseParams), init_from=init_from, **paths)
 
 
 if __name__ == "__main__":

@@ -11,31 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from fishdvc.errors import CheckpointError, list_problems
-from fishdvc.lora.merge import Adapter, ModuleAdapter
+from fishdvc.lora.files import Adapter, ModuleAdapter
 
 NUM_INPUTS = 16
 FLOAT32_TOLERANCE = 1e-5
 """Relative error of sums of products in float32."""
-
-
-def check_trained(name: str, adapter: Adapter) -> None:
-    """Refuse an adapter that changes nothing.
-
-    Args:
-        name: The adapter, for the error message.
-        adapter: The adapter.
-
-    Raises:
-        CheckpointError: All products of B and A are 0 and there are no norms.
-    """
-    if all(
-        module.magnitude is None and not (module.lora_a.any() and module.lora_b.any())
-        for module in adapter.modules.values()
-    ):
-        raise CheckpointError(
-            f"{name}: all its values are 0, so it changes nothing; choose another checkpoint, or "
-            "train with a higher train_lora.learning_rate or more steps"
-        )
 
 
 def check_merged(
@@ -104,7 +84,7 @@ def _adapt(
     output: Tensor, inputs: Tensor, weight: Tensor, module: ModuleAdapter, scale: float
 ) -> Tensor:
     """Add the adapter of a module to the output of its frozen weight."""
-    lora_a, lora_b = module.lora_a.float(), module.lora_b.float()
+    lora_a, lora_b = torch.from_numpy(module.lora_a), torch.from_numpy(module.lora_b)
     if module.is_embedding:
         low_rank = functional.embedding(inputs, lora_a.T)
     else:
@@ -114,5 +94,5 @@ def _adapt(
         return adapted
     product = (lora_b @ lora_a).T if module.is_embedding else lora_b @ lora_a
     norms = torch.linalg.norm(weight.float() + scale * product, dim=0 if module.is_embedding else 1)
-    rescaled: Tensor = adapted * (module.magnitude / norms)
+    rescaled: Tensor = adapted * (torch.from_numpy(module.magnitude) / norms)
     return rescaled

@@ -4,12 +4,16 @@ The first entry is the base without an adapter, with ``"folder": null``.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from fishdvc.errors import CheckpointError
 from fishdvc.storage.atomic import write_text
+from fishdvc.validation import shown
 
 CHECKPOINT_LIST = "checkpoints.json"
 
@@ -29,6 +33,14 @@ class Checkpoint:
     folder: str | None
 
 
+_LIST = TypeAdapter(list[Checkpoint])
+
+
+def folder_name(step: int) -> str | None:
+    """Return the name of the folder of an adapter; None for step 0, the base."""
+    return f"step_{step:09d}" if step else None
+
+
 def write_checkpoints(folder: Path, checkpoints: Sequence[Checkpoint]) -> None:
     """Write the list atomically into the folder of the adapters."""
     entries = [asdict(checkpoint) for checkpoint in checkpoints]
@@ -39,16 +51,35 @@ def read_checkpoints(folder: Path) -> list[Checkpoint]:
     """Read the list, in the order of steps.
 
     Raises:
-        CheckpointError: The list is missing or damaged.
+        CheckpointError: The list is missing or is not as ``train_lora`` writes it.
     """
     path = folder / CHECKPOINT_LIST
     try:
-        return [Checkpoint(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    # Deep nesting raises RecursionError.
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        checkpoints = _LIST.validate_json(path.read_bytes(), strict=True)
+        problem = _problem(checkpoints)
+    except OSError as error:
+        problem = str(error)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        problem = f"{place}: {first['msg']}, got {shown(first['input'])}".removeprefix(": ")
+    if problem:
         raise CheckpointError(
-            f"{path}: expected a list of checkpoints, got: {error}; run train_lora again"
-        ) from error
+            f"{path}: expected the list that train_lora writes: {problem}; run train_lora again"
+        )
+    return checkpoints
+
+
+def _problem(checkpoints: Sequence[Checkpoint]) -> str | None:
+    steps = [checkpoint.step for checkpoint in checkpoints]
+    if steps[:1] != [0] or steps != sorted(set(steps)):
+        return f"the steps must begin with 0 and increase, got {shown(steps)}"
+    for entry in checkpoints:
+        if entry.folder != (name := folder_name(entry.step)):
+            return f"the folder of step {entry.step} must be {name}, got {shown(entry.folder)}"
+        if not math.isfinite(entry.val_loss):
+            return f"the loss of step {entry.step} must be finite, got {entry.val_loss}"
+    return None
 
 
 def choose_checkpoint(

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from fishdvc.errors import CheckpointError, list_problems
-from fishdvc.lora.files import KEY_PREFIX, write_adapter
+from fishdvc.lora.adapter import write_adapter
+from fishdvc.lora.files import KEY_PREFIX
 from fishdvc.model.checkpoint import load_weights
 
 

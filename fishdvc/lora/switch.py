@@ -7,33 +7,37 @@ import torch
 from torch import Tensor
 
 from fishdvc.errors import CheckpointError
-from fishdvc.lora.files import read_adapter
-from fishdvc.lora.merge import Adapter, merge_weight, mismatches
+from fishdvc.lora.files import Adapter, read_adapter
+from fishdvc.lora.merge import merge_weight
+from fishdvc.lora.targets import mismatches
 from fishdvc.model.dual_ar import DualAR
 
 
-def read_adapters(model: DualAR, folders: Sequence[Path]) -> list[Adapter]:
+def read_adapters(
+    model: DualAR, folders: Sequence[Path], *, allow_untrained: bool = False
+) -> list[Adapter]:
     """Read adapters and check that they were trained on this base.
 
     Args:
         model: The base.
         folders: Folders in PEFT's format.
+        allow_untrained: As in ``read_adapter``.
 
     Raises:
-        CheckpointError: Files are missing or damaged, or adapters were trained on another base. The
-            message has a line for each folder.
+        CheckpointError: Adapters have a problem as in ``read_adapter``, are incomplete or were
+            trained on another base. The message names every folder with a problem.
     """
     adapters, problems = [], []
-    weights = model.state_dict()
+    shapes = {key: tuple(weight.shape) for key, weight in model.state_dict().items()}
     for folder in folders:
         try:
-            adapter = read_adapter(folder)
+            adapter = read_adapter(folder, allow_untrained=allow_untrained)
         except CheckpointError as error:
             problems.append(str(error))
             continue
-        if differences := mismatches(weights, adapter):
+        if differences := mismatches(shapes, adapter):
             more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
-            problems.append(f"{folder}: trained on another base: {differences[0]}{more}")
+            problems.append(f"{folder}: does not fit this base: {differences[0]}{more}")
         adapters.append(adapter)
     if problems:
         raise CheckpointError("\n".join(problems))
@@ -56,5 +60,5 @@ def use_adapter(model: DualAR, base: Mapping[str, Tensor], adapter: Adapter) -> 
         weight = base[key].to(parameter)
         module = adapter.modules.get(key.removesuffix(".weight"))
         if module is not None:
-            weight = merge_weight(weight, module.to(weight.device), adapter.scale)
+            weight = merge_weight(weight, module, adapter.scale)
         parameter.copy_(weight)

@@ -8,7 +8,10 @@ from pathlib import Path
 from fishdvc.base.folder import MODEL_FILES, base_files
 from fishdvc.base.hub import download
 from fishdvc.base.published import PUBLISHED_REVISION, check_published
-from fishdvc.errors import CheckpointError
+from fishdvc.errors import CheckpointError, list_problems
+from fishdvc.lora.files import Adapter, read_adapter
+from fishdvc.lora.targets import adaptable_shapes, mismatches
+from fishdvc.model.config import read_config
 from fishdvc.pipeline.shared_params import BaseParams, external_path
 from fishdvc.storage.atomic import atomic_folder
 
@@ -16,30 +19,35 @@ DEMO_BASE = Path("demo_base/checkpoint")
 """A folder that ``base.source`` may name. dvc.yaml lists it as a dependency of the stage."""
 
 
-def fetch_base(params: BaseParams, *, base: Path) -> str:
+def fetch_base(params: BaseParams, *, init_from: str | None, base: Path) -> str:
     """Copy or download the files of the base model. See docs/published-base.md.
 
     Args:
         params: Source of the files.
+        init_from: ``train_lora.init_from``. This stage checks the adapter, because DVC deletes
+            ``data/lora`` before it runs ``train_lora``.
         base: Folder to write. It is replaced only if all files are complete.
 
     Returns:
         A summary in one line. It names downloaded files that could not be verified.
 
     Raises:
-        ParamsError: The source or the codec is a path that DVC does not track.
-        CheckpointError: Files are missing, differ from the published ones or cannot be written, or
-            the download failed.
+        ParamsError: The source, the codec or the adapter is a path that DVC does not track.
+        CheckpointError: Files are missing, differ from the published ones or cannot be written, the
+            download failed, or the adapter is damaged or does not fit the base.
     """
     start_s = time.monotonic()
     codec = params.codec_checkpoint
     if codec != params.codec_file:
         codec = str(_tracked(codec, "codec_checkpoint").absolute())
+    adapter = None if init_from is None else read_adapter(_init_from(init_from))
     if Path(params.source).is_dir():
         files = _folder_files(Path(params.source), codec)
         note = "files of a folder are not verified"
     else:
         files, note = _download_files(params, codec)
+    if adapter is not None:
+        _check_fit(adapter, next(path for path in files if path.name == "config.json"))
     _copy_files(files, base)
     size_mb = sum(path.stat().st_size for path in base.iterdir()) / 1e6
     elapsed_s = time.monotonic() - start_s
@@ -68,6 +76,16 @@ def _download_files(params: BaseParams, codec: str) -> tuple[list[Path], str]:
     unverified = check_published(downloaded) if is_published else [f.name for f in downloaded]
     note = f"no known hash: {', '.join(unverified)}" if unverified else "all hashes match"
     return files, f"commit {folder.name[:12]}, {note}"
+
+
+def _init_from(folder: str) -> Path:
+    return external_path(folder, stage="train_lora", param="train_lora.init_from")
+
+
+def _check_fit(adapter: Adapter, config: Path) -> None:
+    if problems := mismatches(adaptable_shapes(read_config(config)), adapter):
+        summary = "train_lora.init_from: the adapter does not fit this base; choose another"
+        raise CheckpointError(list_problems(summary, problems))
 
 
 def _copy_files(files: Sequence[Path], base: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fishdvc.base.folder import base_files
 from fishdvc.errors import CheckpointError
 from fishdvc.lora.adapter import load_adapter
-from fishdvc.lora.check import check_merged, check_trained
+from fishdvc.lora.check import check_merged
 from fishdvc.lora.checkpoint_list import Checkpoint, choose_checkpoint, read_checkpoints
 from fishdvc.lora.files import read_adapter
 from fishdvc.lora.merge import merge_adapter
@@ -80,7 +80,6 @@ def merge(
     with TemporaryDirectory() as workspace:
         chosen, adapter_folder = _choose(params, lora_folder, Path(workspace))
         adapter = read_adapter(adapter_folder)
-        check_trained(str(adapter_folder), adapter)
         with atomic_folder(merged) as folder:
             weights = merge_adapter(load_weights(base / "model.pth"), adapter)
             with writing_tensors(merged):

@@ -3,6 +3,7 @@
 import shutil
 import time
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -30,7 +31,7 @@ from fishdvc.storage.lock import run_lock
 from fishdvc.text.tokenizer import load_tokenizer
 from fishdvc.training.checkpoints import AdapterCheckpoints
 from fishdvc.training.curves import Curves
-from fishdvc.training.memory import StepMemory
+from fishdvc.training.memory import num_checkpointed
 from fishdvc.training.module import AdapterTraining
 from fishdvc.training.params import LoraParams, TrainLoraParams, misfits
 from fishdvc.training.resume import (
@@ -96,18 +97,19 @@ def train_lora(
     key = _run_key(adapter, params, dtype, base, protos, num_processes=trainer.world_size)
     # DVC deletes the outputs before a stage runs, so an interrupted run is kept elsewhere.
     work = project_cache("train_lora").folder / key
-    if not trainer.is_global_zero:
-        adapted = _load_adapted(adapter, params, base, dtype, trainer.strategy.root_device)
-        _train(trainer, adapted, params, machine, data, work)
-        return ""
     lock_file = project_cache("locks").folder / f"train_lora-{key}.lock"
-    with run_lock(lock_file, purpose=f"it trains the same adapter ({key})") as lock:
-        sweep(work.parent)
+    locking = run_lock(lock_file, purpose=f"it trains the same adapter ({key})")
+    with locking if trainer.is_global_zero else nullcontext() as lock:
+        if lock:
+            sweep(work.parent)
         adapted = _load_adapted(adapter, params, base, dtype, trainer.strategy.root_device)
         excluded = data.train.too_long + data.val.too_long
-        report = f"train_lora: {len(excluded)} clips longer than max_length"
-        write_report(too_long, report, excluded)
+        if lock:
+            report = f"train_lora: {len(excluded)} clips longer than max_length"
+            write_report(too_long, report, excluded)
         _train(trainer, adapted, params, machine, data, work)
+        if not lock:
+            return ""
         for name, out in ((LORA, lora), (CURVES, curves), (LOGS, logs)):
             _copy_output(work / name, out)
         untuned, *adapters = read_checkpoints(lora)
@@ -186,8 +188,10 @@ def _start_lines(
     if finished:
         return "train_lora: a run with equal params, data and code finished; its result is used"
     sentences = data.train.sentences
+    num_trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     lines = [
-        f"train_lora: {_num_parameters(adapted)}; {len(sentences)} sentences, "
+        f"train_lora: {sum(p.numel() for p in adapted.parameters()) / 1e6:.1f} M parameters, "
+        f"{num_trained / 1e6:.2f} M of them in adapters; {len(sentences)} sentences, "
         f"{sum(sentence.num_tokens for sentence in sentences)} tokens; {params.max_steps} steps "
         f"are about {_num_epochs(params, data, trainer):.1f} epochs; "
         f"{cast(DualAR, adapted).num_checkpointed} blocks checkpointed"
@@ -247,7 +251,7 @@ def _load_adapted(
         adapted = add_adapter(model, **adapter.model_dump())
     else:
         adapted = load_adapter(model, _init_from(params.init_from), trainable=True)
-    model.num_checkpointed = _num_checkpointed(params, model, device)
+    model.num_checkpointed = num_checkpointed(params, model, device)
     return adapted
 
 
@@ -277,24 +281,6 @@ def _run_key(
 def _base_dtype(params: TrainLoraParams, device: torch.device) -> torch.dtype:
     auto = params.precision == "auto" and has_bfloat16(device)
     return torch.bfloat16 if auto or params.precision == "bf16-true" else torch.float32
-
-
-def _num_checkpointed(params: TrainLoraParams, model: DualAR, device: torch.device) -> int:
-    """Choose the number of blocks to checkpoint, before the model is moved to the device."""
-    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
-    memory = StepMemory(
-        config=model.config,
-        num_frozen=sum(parameter.numel() for parameter in frozen),
-        num_trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        value_bytes=frozen[0].element_size(),
-        num_tokens=params.batch_size * params.max_length,
-    )
-    if params.gradient_checkpointing == "on":
-        return memory.num_blocks
-    if params.gradient_checkpointing == "off" or device.type != "cuda":
-        return 0
-    free_bytes, _ = torch.cuda.mem_get_info(device)
-    return memory.blocks_to_checkpoint(free_bytes)
 
 
 def _data_module(params: TrainLoraParams, base: Path, protos: Path) -> SentenceDataModule:
@@ -327,9 +313,3 @@ def _coverage(params: TrainLoraParams, data: SentenceDataModule, trainer: Traine
     """Share of the training sentences that the run sees."""
     seen = data.num_sentences_seen(_num_batches(params), trainer.world_size)
     return seen / (len(data.train.sentences) + len(data.train.too_long))
-
-
-def _num_parameters(model: torch.nn.Module) -> str:
-    total = sum(parameter.numel() for parameter in model.parameters())
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return f"{total / 1e6:.1f} M parameters, {trained / 1e6:.2f} M of them in adapters"

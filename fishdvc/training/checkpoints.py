@@ -6,7 +6,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from peft import PeftModel
 
 from fishdvc.lora.adapter import save_adapter
-from fishdvc.lora.checkpoint_list import Checkpoint, read_checkpoints, write_checkpoints
+from fishdvc.lora.checkpoint_list import (
+    Checkpoint,
+    folder_name,
+    read_checkpoints,
+    write_checkpoints,
+)
 
 
 class AdapterCheckpoints(Callback):
@@ -38,7 +43,7 @@ class AdapterCheckpoints(Callback):
             return
         if any(checkpoint.step == step for checkpoint in self.checkpoints):
             return
-        folder = f"step_{step:09d}" if step else None
+        folder = folder_name(step)
         val_loss = float(trainer.callback_metrics["val/loss"])
         self.checkpoints.append(Checkpoint(step=step, val_loss=val_loss, folder=folder))
         if trainer.is_global_zero:

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from fishdvc.model.config import DualARConfig
+from fishdvc.model.dual_ar import DualAR
 from fishdvc.training.loss import FRAMES_PER_CHUNK_GPU, LOGITS_PER_CHUNK
+from fishdvc.training.params import TrainLoraParams
 
 USABLE_SHARE = 0.9
 """Largest estimate, as a share of the free memory. Estimates are up to 6 % too low."""
@@ -85,3 +89,27 @@ class StepMemory:
         usable = USABLE_SHARE * free_bytes
         numbers = range(self.num_blocks + 1)
         return next((k for k in numbers if self.step_bytes(k) <= usable), self.num_blocks)
+
+
+def num_checkpointed(params: TrainLoraParams, model: DualAR, device: torch.device) -> int:
+    """Choose the number of blocks to checkpoint, as ``gradient_checkpointing`` says.
+
+    Args:
+        params: Mode and size of the batches.
+        model: The base with an adapter, before it is moved to the device.
+        device: Device of the training.
+    """
+    if params.gradient_checkpointing == "on":
+        return model.config.n_layer + model.config.n_fast_layer
+    if params.gradient_checkpointing == "off" or device.type != "cuda":
+        return 0
+    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    memory = StepMemory(
+        config=model.config,
+        num_frozen=sum(parameter.numel() for parameter in frozen),
+        num_trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        value_bytes=frozen[0].element_size(),
+        num_tokens=params.batch_size * params.max_length,
+    )
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return memory.blocks_to_checkpoint(free_bytes)

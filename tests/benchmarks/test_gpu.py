@@ -44,3 +44,13 @@ def test_a_part_that_cannot_start_is_reported_and_the_exit_code_is_1(
     printed = capsys.readouterr().out.splitlines()
     assert printed[-2] == f"| missing | FAILED: {problem} |"
     assert json.loads(printed[-1])["cases"] == [case]
+
+
+@pytest.mark.parametrize("name", ["missing/gpu.json", "."])
+def test_a_result_that_cannot_be_written_is_named_before_the_parts_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "describe", None)
+    monkeypatch.setattr("sys.argv", ["gpu.py", f"--json={tmp_path / name}"])
+    with pytest.raises(SystemExit, match=f"^--json: .*{tmp_path}"):
+        gpu.main()

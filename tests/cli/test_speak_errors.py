@@ -45,7 +45,7 @@ CASES: dict[str, tuple[Options, str]] = {
         "data: adapter_config.json, adapter_model.safetensor",
     ),
     "damaged adapter": ({"adapter": ["damaged"]}, "damaged/adapter_model.safetensors: "),
-    "adapter of another base": ({"adapter": ["other"]}, "other: trained on another base: "),
+    "adapter of another base": ({"adapter": ["other"]}, "other: does not fit this base: "),
     "equal names": ({"adapter": ["adapter", "x/adapter"]}, "expected different folder names"),
     "text as reference": ({"reference": ["good.txt"], "reference-text": ["Hi."]}, "good.txt: "),
     "silent reference": ({"reference": ["silent.wav"], "reference-text": ["Hi."]}, "silent.wav: s"),
@@ -126,7 +126,7 @@ def test_a_wrong_argument_gives_one_line(run: Run, case: str) -> None:
 def test_the_problems_of_all_adapters_are_listed(run: Run) -> None:
     code, _, err = run(*command_line({"adapter": ["other", "damaged"]}))
     assert code == 1
-    assert "other: trained on another base" in err
+    assert "other: does not fit this base" in err
     assert "damaged/adapter_model.safetensors: " in err
 
 

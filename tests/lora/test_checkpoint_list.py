@@ -55,9 +55,43 @@ def test_a_list_without_adapters_is_an_error(choice: str) -> None:
         choose_checkpoint(RUN[:1], choice, tolerance=0)
 
 
-@pytest.mark.parametrize("content", [None, "[", "5", '[{"step": 1}]', "[5]"])
-def test_a_damaged_list_is_an_error(content: str | None, tmp_path: Path) -> None:
+BASE, FIRST = (
+    '{"step": 0, "val_loss": 2.0, "folder": null}',
+    '{"step": 10, "val_loss": 1.0, "folder": "step_000000010"}',
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "No such file"),
+        ("[", "Invalid JSON"),
+        ("\xff", "Invalid JSON"),
+        ("5", "Input should be a valid array, got 5"),
+        ("{}", "Input should be a valid array, got {}"),
+        ("[5]", "0: Input should be an object, got 5"),
+        ('[{"step": 1}]', "0.val_loss: Field required"),
+        (f"[{BASE.replace('2.0', 'null')}]", "0.val_loss: Input should be a valid number, got Non"),
+        (f"[{BASE}, {FIRST.replace('10,', '10.5,')}]", "1.step: Input should be a valid integer"),
+        ("[]", "the steps must begin with 0 and increase, got []"),
+        (f"[{FIRST}]", "the steps must begin with 0 and increase, got [10]"),
+        (f"[{BASE}, {FIRST}, {FIRST}]", "the steps must begin with 0 and increase, got [0, 10, 10"),
+        (f"[{BASE}, {FIRST.replace('1.0', 'NaN')}]", "the loss of step 10 must be finite, got nan"),
+        (f"[{BASE.replace('null', '7')}]", "0.folder: Input should be a valid string, got 7"),
+        (
+            f"[{BASE}, {FIRST.replace('step_', '../step_')}]",
+            "the folder of step 10 must be step_000000010, got '../step_000000010'",
+        ),
+        (f"[{BASE.replace('null', chr(34) * 2)}]", "the folder of step 0 must be None, got ''"),
+    ],
+)
+def test_a_damaged_list_is_an_error(content: str | None, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints.json"
     if content is not None:
-        (tmp_path / "checkpoints.json").write_text(content)
-    with pytest.raises(CheckpointError, match=r"checkpoints\.json: expected .* train_lora again"):
+        path.write_text(content, encoding="latin-1")
+    with pytest.raises(CheckpointError) as error:
         read_checkpoints(tmp_path)
+    message = str(error.value)
+    assert message.startswith(f"{path}: expected the list that train_lora writes: ")
+    assert problem in message
+    assert message.endswith("; run train_lora again")

@@ -24,25 +24,98 @@ def write(folder: Path, tensors: dict[str, torch.Tensor], **config: object) -> P
 
 
 def test_an_adapter_folder_is_read(tmp_path: Path) -> None:
-    folder = write(tmp_path, {A_KEY: torch.ones(2, 5), B_KEY: torch.zeros(3, 2)}, use_rslora=True)
+    folder = write(tmp_path, {A_KEY: torch.ones(2, 5), B_KEY: torch.ones(3, 2)}, use_rslora=True)
     adapter = read_adapter(folder)
     assert adapter.scale == pytest.approx(4 / 2**0.5)
+    assert adapter.targets == ("wo",)
     module = adapter.modules["layers.0.attention.wo"]
     assert (module.lora_a.shape, module.lora_b.shape) == ((2, 5), (3, 2))
     assert not module.is_embedding
     assert module.magnitude is None
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_every_floating_point_type_is_read_as_float32(tmp_path: Path, dtype: torch.dtype) -> None:
+    tensors = {A_KEY: torch.randn(2, 5).to(dtype), B_KEY: torch.randn(3, 2).to(dtype)}
+    module = read_adapter(write(tmp_path, tensors)).modules["layers.0.attention.wo"]
+    for key, array in ((A_KEY, module.lora_a), (B_KEY, module.lora_b)):
+        assert torch.equal(torch.from_numpy(array), tensors[key].float())
+
+
 def test_all_problems_of_the_tensors_are_listed(tmp_path: Path) -> None:
     embedding = "base_model.model.embeddings.lora_embedding_A"
     tensors = {A_KEY: torch.ones(3, 5), B_KEY: torch.zeros(3, 3), embedding: torch.ones(2, 2)}
-    folder = write(tmp_path, {**tensors, "head": torch.ones(1)}, use_dora=True)
+    # Of an embedding in a linear layer, and the reverse.
+    unknown = ["head", A_KEY.replace("lora_A.weight", "lora_embedding_A")]
+    unknown.append(embedding.replace("lora_embedding_A", "lora_A.weight"))
+    tensors |= {key: torch.ones(2, 2) for key in unknown}
+    folder = write(tmp_path, tensors, use_dora=True)
     with pytest.raises(CheckpointError) as error:
         read_adapter(folder)
-    for part in ("lora_b and magnitude missing", "head: unknown", "wo: magnitude missing"):
+    for part in ("lora_b and magnitude missing", "wo: magnitude missing"):
         assert part in str(error.value)
+    for key in unknown:
+        assert f"{key}: unknown" in str(error.value)
     with pytest.raises(CheckpointError, match="wo: expected rank 2, got A and B of shapes"):
         read_adapter(write(tmp_path, tensors))
+
+
+MAGNITUDE_KEY = A_KEY.replace("lora_A.weight", "lora_magnitude_vector")
+TRAINED = {A_KEY: torch.ones(2, 5), B_KEY: torch.ones(3, 2)}
+
+
+def test_modules_are_in_the_order_of_their_names(tmp_path: Path) -> None:
+    """So that messages are the same on every run."""
+    keys = [f"base_model.model.{i}.wo.lora_{part}.weight" for i in range(9) for part in "AB"]
+    folder = write(tmp_path, {key: torch.ones(2, 2) for key in reversed(keys)})
+    assert list(read_adapter(folder).modules) == [f"{i}.wo" for i in range(9)]
+
+
+@pytest.mark.parametrize("zeros", [{A_KEY}, {B_KEY}, {A_KEY, B_KEY}])
+def test_an_untrained_adapter_is_read_only_if_it_is_allowed(
+    zeros: set[str], tmp_path: Path
+) -> None:
+    tensors = {key: 0 * t if key in zeros else t for key, t in TRAINED.items()}
+    folder = write(tmp_path, tensors)
+    with pytest.raises(CheckpointError, match="all products of A and B are 0, so it changes noth"):
+        read_adapter(folder)
+    (module,) = read_adapter(folder, allow_untrained=True).modules.values()
+    assert module.changes_nothing
+    other = {key.replace("layers.0", "layers.1"): tensor.clone() for key, tensor in TRAINED.items()}
+    assert len(read_adapter(write(tmp_path, {**tensors, **other})).modules) == 2
+
+
+@pytest.mark.parametrize(
+    ("tensors", "config", "is_read"),
+    [
+        # 4 / 2 times products of 2 times 7 times 7: 196
+        ({A_KEY: torch.full((2, 5), 7.0), B_KEY: torch.full((3, 2), 7.0)}, {}, False),
+        ({A_KEY: torch.full((2, 5), 7.0), B_KEY: torch.full((3, 2), 3.0)}, {}, True),
+        ({A_KEY: torch.full((2, 5), 1e30), B_KEY: torch.full((3, 2), 1e-30)}, {}, True),
+        ({A_KEY: torch.full((2, 5), 1e18), B_KEY: torch.full((3, 2), 1e18)}, {}, False),
+        (TRAINED, {"lora_alpha": 1e9}, False),
+        ({**TRAINED, MAGNITUDE_KEY: torch.full((3,), 200.0)}, {"use_dora": True}, True),
+        ({**TRAINED, MAGNITUDE_KEY: torch.full((3,), 300.0)}, {"use_dora": True}, False),
+    ],
+)
+def test_an_adapter_that_overwrites_the_base_is_refused(
+    tensors: dict[str, torch.Tensor], config: dict[str, object], is_read: bool, tmp_path: Path
+) -> None:
+    folder = write(tmp_path, tensors, **config)
+    if is_read:
+        read_adapter(folder)
+    else:
+        with pytest.raises(CheckpointError, match=r"wo: changes the weight by up to .*100$"):
+            read_adapter(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [*(("lora_alpha", alpha) for alpha in (0, -4, "4", 1e400)), ("r", 0), ("r", 10**400)],
+)
+def test_an_alpha_or_rank_out_of_range_is_refused(name: str, value: object, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"{name}: must be"):
+        read_adapter(write(tmp_path, TRAINED, **{name: value}))
 
 
 @pytest.mark.parametrize(
@@ -57,17 +130,36 @@ def test_all_problems_of_the_tensors_are_listed(tmp_path: Path) -> None:
             {
                 A_KEY: torch.ones(2, 5),
                 B_KEY: torch.zeros(3, 2),
-                A_KEY.replace("lora_A.weight", "lora_magnitude_vector"): torch.ones(3),
+                MAGNITUDE_KEY: torch.ones(3),
             },
             "wo: magnitude without use_dora",
         ),
+        ({A_KEY: torch.ones(2, 0), B_KEY: torch.zeros(3, 2)}, "wo: expected rank 2"),
+        ({A_KEY: torch.ones(2, 5)}, "wo: lora_b missing"),
+        ({}, "no tensors"),
     ],
 )
-def test_tensors_of_wrong_shape_are_errors(
+def test_wrong_tensors_are_errors(
     tensors: dict[str, torch.Tensor], problem: str, tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointError, match=problem):
         read_adapter(write(tmp_path, tensors))
+
+
+@pytest.mark.parametrize(
+    ("magnitude", "problem"),
+    [
+        (torch.ones(2), "and a magnitude of"),
+        (torch.zeros(3), "all magnitudes are 0"),
+        (None, "magnitude missing"),
+    ],
+)
+def test_wrong_magnitudes_are_errors(
+    magnitude: torch.Tensor | None, problem: str, tmp_path: Path
+) -> None:
+    tensors = TRAINED if magnitude is None else {**TRAINED, MAGNITUDE_KEY: magnitude}
+    with pytest.raises(CheckpointError, match=problem):
+        read_adapter(write(tmp_path, tensors, use_dora=True))
 
 
 def test_unsupported_kinds_of_adapters_are_refused(tmp_path: Path) -> None:
@@ -78,14 +170,18 @@ def test_unsupported_kinds_of_adapters_are_refused(tmp_path: Path) -> None:
         r=0,
         target_modules=None,
         alpha_pattern={"wo": 3},
+        layers_to_transform=[1],
+        exclude_modules=["wo"],
         rank_pattern={},
     )
     with pytest.raises(CheckpointError) as error:
         read_adapter(folder)
     for part in (
-        "4 problems",
+        "6 problems",
         "peft_type: ",
         "alpha_pattern: ",
+        "layers_to_transform: ",
+        "exclude_modules: ",
         "r: must be",
         "target_modules: missing",
     ):

@@ -117,3 +117,12 @@ def test_peft_loads_a_saved_adapter_with_the_same_output(
     expected, _ = loss_and_gradients(model, batch)
     for other in (by_peft, loaded):
         assert loss_and_gradients(other, batch)[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_adapter_that_peft_merged_is_not_added_twice(load_base: LoadBase, batch: Batch) -> None:
+    model = add_adapter(load_base(), r=4, alpha=8, dropout=0.0)
+    fill(model)
+    expected, _ = loss_and_gradients(model, batch)
+    model.merge_adapter()
+    with torch.no_grad():
+        assert dual_ar_loss(model, batch).loss.item() == pytest.approx(expected, abs=1e-4)

@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 import fishdvc.lora.merge as merge_module
-from fishdvc.errors import CheckpointError
 from fishdvc.lora.adapter import save_adapter
-from fishdvc.lora.files import read_adapter
-from fishdvc.lora.merge import Adapter, ModuleAdapter, merge_adapter
+from fishdvc.lora.files import Adapter, ModuleAdapter, read_adapter
+from fishdvc.lora.merge import merge_adapter
 from fishdvc.lora.reference import convert_reference_adapter
 from fishdvc.model.checkpoint import load_weights
 from tests.lora.conftest import OPTIONS
@@ -55,8 +55,9 @@ def test_a_converted_reference_checkpoint_equals_the_golden_adapter(
     assert reference_adapter.modules.keys() == names
     assert reference_adapter.scale == 2.0
     for name, module in reference_adapter.modules.items():
-        torch.testing.assert_close(module.lora_a, golden[f"lora.{name}.lora_A"], rtol=0, atol=0)
-        torch.testing.assert_close(module.lora_b, golden[f"lora.{name}.lora_B"], rtol=0, atol=0)
+        for part, array in (("A", module.lora_a), ("B", module.lora_b)):
+            expected = golden[f"lora.{name}.lora_{part}"]
+            torch.testing.assert_close(torch.from_numpy(array), expected, rtol=0, atol=0)
 
 
 @pytest.mark.usefixtures("_rows_per_slice")
@@ -80,10 +81,11 @@ def test_a_zero_adapter_does_not_change_a_bit(
 ) -> None:
     zero = Adapter(
         {
-            name: ModuleAdapter(m.lora_a, torch.zeros_like(m.lora_b), m.is_embedding)
+            name: ModuleAdapter(m.lora_a, np.zeros_like(m.lora_b), m.is_embedding)
             for name, m in reference_adapter.modules.items()
         },
         scale=2.0,
+        targets=reference_adapter.targets,
     )
     weights = {key: tensor.to(dtype, copy=True) for key, tensor in base.items()}
     weights["output.weight"][0, 0] = -0.0
@@ -97,16 +99,7 @@ def test_bfloat16_is_rounded_once(base: dict[str, Tensor], reference_adapter: Ad
     merged = merge_adapter(low, reference_adapter)
     module = reference_adapter.modules["layers.1.feed_forward.w2"]
     key = "layers.1.feed_forward.w2.weight"
-    expected = (low[key].float() + 2.0 * (module.lora_b @ module.lora_a)).bfloat16()
+    product = torch.from_numpy(module.lora_b) @ torch.from_numpy(module.lora_a)
+    expected = (low[key].float() + 2.0 * product).bfloat16()
     torch.testing.assert_close(merged[key], expected, rtol=0, atol=0)
     assert all(tensor.dtype == torch.bfloat16 for tensor in merged.values())
-
-
-def test_an_adapter_of_another_base_is_refused_with_all_differences() -> None:
-    module = ModuleAdapter(torch.ones(2, 3), torch.ones(4, 2), False)
-    names = ("embeddings", "w1", "w2")
-    weights = {"embeddings.weight": torch.ones(4, 3), "w1.weight": torch.ones(5, 3)}
-    with pytest.raises(CheckpointError) as error:
-        merge_adapter(weights, Adapter(dict.fromkeys(names, module), 1.0))
-    for part in ("3 problems", "tied", "w1.weight: adapted at shape (4, 3)", "w2.weight: missing"):
-        assert part in str(error.value)

@@ -55,7 +55,7 @@ def test_all_adapters_that_do_not_fit_are_listed(
     with pytest.raises(CheckpointError) as error:
         read_adapters(load_base(), folders)
     expected = [
-        f"{folders[1]}: trained on another base: layers.0.attention.wo.weight: adapted at shape "
+        f"{folders[1]}: does not fit this base: layers.0.attention.wo.weight: adapted at shape "
         "(32, 33), the base has (32, 32) (and 1 more)",
         f"cannot read {folders[2] / 'adapter_model.safetensors'}",
         f"cannot read {folders[3] / 'adapter_config.json'}",

@@ -1,15 +1,21 @@
 """fetch_base from a folder: it writes a complete base or changes nothing."""
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from fishdvc.errors import CheckpointError, ParamsError
+from fishdvc.lora.targets import adaptable_shapes
+from fishdvc.model.config import read_config
 from fishdvc.pipeline.fetch_base import DEMO_BASE, fetch_base
 from fishdvc.storage.cache import content_hash
 
@@ -23,8 +29,9 @@ def _source(base_folder: Path, work: Path) -> None:
     shutil.copytree(base_folder, work / SOURCE)
 
 
-def fetch(shipped: Any, **changes: Any) -> str:
-    return fetch_base(shipped("base", **{"source": str(SOURCE), **changes}), base=BASE)
+def fetch(shipped: Any, *, init_from: str | None = None, **changes: Any) -> str:
+    params = shipped("base", **{"source": str(SOURCE), **changes})
+    return fetch_base(params, init_from=init_from, base=BASE)
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -50,7 +57,7 @@ def test_the_demo_base_is_the_shipped_source_and_a_dependency(
 ) -> None:
     (work / "demo_base").symlink_to(top / "demo_base")
     assert shipped("base").source == str(DEMO_BASE)
-    fetch_base(shipped("base"), base=BASE)
+    fetch_base(shipped("base"), init_from=None, base=BASE)
     assert len(files(BASE)) == 6
     stages = yaml.safe_load((top / "dvc.yaml").read_text())["stages"]
     assert {str(DEMO_BASE), str(EXTERNAL)} < set(stages["fetch_base"]["deps"])
@@ -105,3 +112,65 @@ def test_a_failed_copy_leaves_nothing(shipped: Any, monkeypatch: pytest.MonkeyPa
     with pytest.raises(CheckpointError, match=r"^data/base: cannot be written: .*No space left"):
         fetch(shipped)
     assert [path.name for path in BASE.parent.iterdir()] == ["external"]
+
+
+INIT_FROM = "data/external/train_lora/mine"
+
+
+def save_adapter(**changes: Any) -> dict[str, NDArray[np.float32]]:
+    """Write an adapter of the targets wqkv and embeddings for the small base."""
+    rng = np.random.default_rng(0)
+    config = {"r": 2, "lora_alpha": 4, "target_modules": ["wqkv", "embeddings"], **changes}
+    shapes = adaptable_shapes(read_config(SOURCE / "config.json"))
+    tensors = {}
+    for name, (rows, columns) in shapes.items():
+        module = f"base_model.model.{name.removesuffix('.weight')}"
+        if name == "embeddings.weight":
+            parts = {"lora_embedding_A": (2, rows), "lora_embedding_B": (columns, 2)}
+        elif "wqkv" in name:
+            parts = {"lora_A.weight": (2, columns), "lora_B.weight": (rows, 2)}
+        else:
+            continue
+        for part, shape in parts.items():
+            tensors[f"{module}.{part}"] = rng.normal(size=shape).astype(np.float32)
+    Path(INIT_FROM).mkdir(parents=True, exist_ok=True)
+    (Path(INIT_FROM) / "adapter_config.json").write_text(json.dumps(config))
+    save_file(tensors, Path(INIT_FROM) / "adapter_model.safetensors")
+    return tensors
+
+
+def test_an_adapter_that_fits_the_base_is_accepted(shipped: Any) -> None:
+    save_adapter()
+    fetch(shipped, init_from=INIT_FROM)
+    assert [path.name for path in BASE.iterdir() if "adapter" in path.name] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda _, t: t * np.nan, "NaN or infinite"),
+        (lambda _, t: t * 1e18, "changes the weight by up to"),
+        (lambda _, t: t * 0, "all products of A and B are 0"),
+        (lambda key, t: None if "_B" in key else t, "lora_b missing"),
+        (lambda key, t: None if "layers.1." in key else t, "layers.1.attention.wqkv: target_mod"),
+        (
+            lambda key, t: t[:, :-1] if "lora_A" in key else t,
+            "adapted at shape (64, 31), the",
+        ),
+    ],
+)
+def test_an_adapter_that_cannot_be_continued_is_refused_before_training(
+    change: Any, problem: str, shipped: Any
+) -> None:
+    changed = {key: change(key, tensor) for key, tensor in save_adapter().items()}
+    kept = {key: np.ascontiguousarray(t) for key, t in changed.items() if t is not None}
+    save_file(kept, Path(INIT_FROM) / "adapter_model.safetensors")
+    with pytest.raises(CheckpointError) as caught:
+        fetch(shipped, init_from=INIT_FROM)
+    assert problem in str(caught.value)
+    assert not BASE.exists()
+
+
+def test_an_adapter_in_another_folder_is_refused(shipped: Any) -> None:
+    with pytest.raises(ParamsError, match="init_from: data/lora is not in data/external/train_l"):
+        fetch(shipped, init_from="data/lora")

@@ -156,7 +156,7 @@ def test_an_adapter_of_another_base_is_refused(run: Any, adapters: Path, work: P
 
 
 @pytest.mark.parametrize(
-    ("value", "message"), [(0.0, r"all its values are 0"), (torch.nan, r"NaN or infinite")]
+    ("value", "message"), [(0.0, r"changes nothing"), (torch.nan, r"NaN or infinite")]
 )
 def test_an_adapter_of_zeros_or_nan_is_named(
     value: float, message: str, run: Any, adapters: Path, work: Path

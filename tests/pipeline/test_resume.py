@@ -208,3 +208,31 @@ def test_init_from_continues_an_earlier_adapter(
     first, *_, last = checkpoints(finished)
     assert checkpoints(work)[0]["val_loss"] == pytest.approx(last["val_loss"], abs=1e-5)
     assert last["val_loss"] < first["val_loss"]
+
+
+def test_the_key_of_a_run_depends_on_everything_that_its_result_depends_on(
+    base_folder: Path, small_protos: Path, work: Path
+) -> None:
+    earlier = work / "data/external/train_lora/earlier"
+    earlier.mkdir(parents=True)
+    weights = earlier / "adapter_model.safetensors"
+    weights.write_bytes(b"1")
+    protos = Path(shutil.copytree(small_protos, work / "protos"))
+
+    def key(
+        dtype: torch.dtype = torch.float32,
+        adapter: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> str:
+        params = (shipped("lora", **(adapter or {})), shipped("train_lora", **changes))
+        return stage._run_key(*params, dtype, base_folder, protos, num_processes=1)
+
+    init_from = {"init_from": "data/external/train_lora/earlier"}
+    keys = [key(), key(torch.bfloat16), key(adapter={"r": 3}), key(seed=3), key(**init_from)]
+    weights.write_bytes(b"2")
+    keys.append(key(**init_from))
+    with next(protos.rglob("*.protos")).open("ab") as file:
+        file.write(b"\n")
+    keys.append(key())
+    assert len(set(keys)) == 7
+    assert key() == keys[-1]

@@ -1,5 +1,7 @@
 """The estimate of a step's memory, against figures of a GPU and against the activations saved."""
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,9 +9,11 @@ import torch
 from torch import Tensor
 
 from fishdvc.lora.adapter import add_adapter
+from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.model.dual_ar import DualAR
-from fishdvc.training.memory import StepMemory
+from fishdvc.training.memory import USABLE_SHARE, StepMemory, num_checkpointed
 from tests.model.full_size import FULL_SIZE
+from tests.sections import shipped
 
 
 def full_size(num_tokens: int) -> StepMemory:
@@ -36,6 +40,18 @@ def test_every_further_checkpointed_block_saves_memory() -> None:
     for transformer in (sizes[1:25], sizes[25:]):
         # The first one saves nothing, because one block at a time is recomputed.
         assert sorted(transformer, reverse=True) == transformer
+
+
+def test_the_estimate_contains_the_largest_phase_and_the_optimizer() -> None:
+    few, many, more = (full_size(num_tokens) for num_tokens in (128, 2**16, 2**17))
+    # All logits of a few tokens, with the intermediate results of the cross entropy in float32.
+    assert few.step_bytes(28) > few.num_frozen * 2 + 128 * FULL_SIZE.vocab_size * 40
+    # Inputs of checkpointed blocks, one recomputed block and the gradients in its feed-forward.
+    per_token = 24 * 2 * FULL_SIZE.dim + many.block_bytes() + 4 * 2 * FULL_SIZE.intermediate_size
+    assert more.step_bytes(28) - many.step_bytes(28) >= 2**16 * per_token
+    # The value, two gradients and two moments of AdamW.
+    larger = dataclasses.replace(few, num_trained=few.num_trained + 1)
+    assert larger.step_bytes(0) - few.step_bytes(0) == 5 * 4
 
 
 @pytest.mark.parametrize(("free_gb", "expected"), [(80, 0), (2, 28)])
@@ -81,3 +97,21 @@ def test_a_block_keeps_as_many_bytes_as_estimated(dtype: torch.dtype) -> None:
     estimate = StepMemory(config, 0, 0, value_bytes, num_tokens).block_bytes()
     assert measured <= estimate * 1.03
     assert measured >= estimate * 0.8
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("mode", "device"), [("auto", "cuda"), ("auto", "cpu"), ("on", "cpu")])
+def test_the_number_of_checkpointed_blocks_is_that_of_the_batch_and_the_free_memory(
+    mode: str, device: str, dtype: torch.dtype, assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_dual_ar(assets / "text2semantic", dtype=dtype)
+    num_frozen = sum(parameter.numel() for parameter in model.parameters())
+    adapted = add_adapter(model, r=2, alpha=4, dropout=0.1)
+    num_trained = sum(p.numel() for p in adapted.parameters()) - num_frozen
+    memory = StepMemory(model.config, num_frozen, num_trained, dtype.itemsize, 3 * 400)
+    # Just enough for three checkpointed blocks.
+    free_bytes = int(memory.step_bytes(3) / USABLE_SHARE) + 1
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (free_bytes, 0))
+    params = shipped("train_lora", gradient_checkpointing=mode, batch_size=3, max_length=400)
+    expected = {("auto", "cuda"): 3, ("auto", "cpu"): 0, ("on", "cpu"): 5}[mode, device]
+    assert num_checkpointed(params, model, torch.device(device)) == expected

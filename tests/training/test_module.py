@@ -1,9 +1,12 @@
 """AdapterTraining: trained parameters, optimizer, schedule and logged metrics."""
 
+import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 
 from fishdvc.dataset.collate import Batch
 from fishdvc.training.loss import dual_ar_loss
@@ -93,4 +96,49 @@ def test_every_metric_of_a_step_is_logged(
     assert figures["train/top_5_accuracy"] == pytest.approx(expected.top_5_accuracy.item())
     assert figures["train/learning_rate"] == pytest.approx(5e-4)
     assert figures["train/grad_norm"] == pytest.approx(norm, rel=1e-3)
-    assert figures["train/tokens_per_second"] > 0
+
+
+class StepRecorder(Callback):
+    """Records the metrics of each step."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.rates: list[float] = []
+
+    def on_train_batch_end(self, _trainer: Any, module: Any, *_: Any) -> None:
+        self.losses.append(float(module.step_tensors[0]))
+        self.rates.append(module.step_numbers["tokens_per_second"])
+
+
+def test_the_metrics_of_a_step_are_those_of_its_own_batches(
+    make_module: Any,
+    make_trainer: Any,
+    loader: Any,
+    batches: list[Batch],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = make_module(learning_rate=1e-12)
+    expected = [dual_ar_loss(module.model, batch).loss.item() for batch in batches]
+    # One second between two steps.
+    clock = SimpleNamespace(monotonic=itertools.count(0.0).__next__)
+    monkeypatch.setattr("fishdvc.training.module.time", clock)
+    recorder = StepRecorder()
+    make_trainer(recorder, max_steps=4, val_every_steps=5).fit(module, loader, loader)
+    assert recorder.losses == pytest.approx(expected, rel=1e-5)
+    assert recorder.rates[1:] == [len(batch.positions) for batch in batches[1:]]
+
+
+def test_dropout_differs_between_batches_processes_and_seeds(
+    make_module: Any, batches: list[Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seed_of(seed: int, num_batches: int, rank: int) -> int:
+        module = make_module(seed=seed)
+        module.num_batches = num_batches
+        monkeypatch.setattr(type(module), "global_rank", rank)
+        module.on_train_batch_start(batches[0], 7)
+        return torch.initial_seed()
+
+    triples = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    seeds = [seed_of(*triple) for triple in triples]
+    assert len(set(seeds)) == 4
+    assert [seed_of(*triple) for triple in triples] == seeds

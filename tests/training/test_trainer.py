@@ -48,6 +48,17 @@ def test_the_backend_of_torch_distributed_is_that_of_the_params() -> None:
 
 
 @pytest.mark.parametrize(
+    ("precision", "of_lightning"),
+    [("32-true", "32-true"), ("bf16-mixed", "bf16-mixed"), ("bf16-true", "32-true")],
+)
+def test_lightning_changes_no_types_except_for_mixed_precision(
+    precision: str, of_lightning: str, make_trainer: Any
+) -> None:
+    """The base is loaded in its type, and adapters are float32."""
+    assert make_trainer(precision=precision).precision == of_lightning
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"process_group_backend": "nccl"}, r"process_group_backend: nccl needs CUDA, got cpu"),

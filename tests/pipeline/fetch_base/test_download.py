@@ -22,7 +22,9 @@ NEEDED = ("config.json", "model.pth", "tokenizer.tiktoken", "special_tokens.json
 @pytest.fixture
 def fetch(shipped: Any) -> Callable[..., str]:
     def fetch(**changes: Any) -> str:
-        return fetch_base(shipped("base", **{"source": REPOSITORY, **changes}), base=BASE)
+        return fetch_base(
+            shipped("base", **{"source": REPOSITORY, **changes}), init_from=None, base=BASE
+        )
 
     return fetch
 
