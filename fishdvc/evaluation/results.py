@@ -28,7 +28,7 @@ class Utterance:
     speaker: str
     samples: NDArray[np.float32]
     sample_rate_hz: int
-    codes: NDArray[np.integer] | None = None  # type: ignore[type-arg]
+    codes: NDArray[np.integer] | None = None
     ended: bool = True
     real_duration_s: float | None = None
 
