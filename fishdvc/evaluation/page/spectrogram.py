@@ -26,8 +26,8 @@ COLORS = ("#0b1220", "#17345c", "#1c6c86", "#46b09f", "#c9dc8b", "#fff6cf")
 def write_spectrogram(path: Path, samples: NDArray[np.float32], sample_rate_hz: int) -> None:
     """Write a picture of the mel spectrogram, and create its folder if necessary.
 
-    Time runs from left to right over the whole width. Frequency runs from 0 Hz at the bottom to half
-    the sample rate on the mel scale. The loudest magnitude of the clip has the brightest color.
+    Time runs from left to right over the whole width. Frequency runs from 0 Hz at the bottom to
+    half the sample rate on the mel scale. The loudest magnitude of a clip has the brightest color.
 
     Args:
         path: PNG file to write.

@@ -174,9 +174,7 @@ def make_data_report() -> DataReport:
         ),
         histograms=(
             histogram("duration_s", "Duration of clips, s", rng.gamma(4, 0.8, 400)),
-            histogram(
-                "loudness_lufs", "Loudness before normalizing, LUFS", rng.normal(-21, 2, 400)
-            ),
+            histogram("loudness_lufs", "Loudness, LUFS", rng.normal(-21, 2, 400)),
         ),
         warnings=(
             DataWarning(
