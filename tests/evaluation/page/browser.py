@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -21,8 +22,7 @@ class Browser:
     """One tab. Its events are kept, so that tests can look for errors and requests."""
 
     def __init__(self, reader: int, writer: int) -> None:
-        self._reader = os.fdopen(reader, "rb", buffering=0)
-        self._writer = os.fdopen(writer, "wb", buffering=0)
+        self._reader, self._writer = reader, writer
         self._buffer = b""
         self._number = 0
         self._session: str | None = None
@@ -40,7 +40,7 @@ class Browser:
         message: dict[str, Any] = {"id": self._number, "method": method, "params": params}
         if self._session:
             message["sessionId"] = self._session
-        self._writer.write(json.dumps(message).encode() + b"\0")
+        os.write(self._writer, json.dumps(message).encode() + b"\0")
         while True:
             answer = self._read()
             if answer.get("id") == self._number:
@@ -133,7 +133,9 @@ class Browser:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
-            data = self._reader.read(1 << 16)
+            if not select.select([self._reader], [], [], TIMEOUT_S)[0]:
+                raise TimeoutError(f"Chromium does not answer for {TIMEOUT_S} s")
+            data = os.read(self._reader, 1 << 16)
             if not data:
                 raise RuntimeError("Chromium has closed its debugging pipe")
             self._buffer += data
@@ -182,3 +184,5 @@ def run_browser(profile: Path) -> Iterator[Browser]:
     finally:
         process.kill()
         process.wait()
+        os.close(from_chromium)
+        os.close(to_chromium)

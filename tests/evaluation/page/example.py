@@ -65,13 +65,13 @@ METRICS = (
     ),
     Metric(
         name="longest_silence_s",
-        title="Longest silence, s",
+        title="Longest silence",
         better="lower",
         meaning="Longest pause inside the speech.",
     ),
     Metric(
         name="f0_median_hz",
-        title="Pitch, Hz",
+        title="Pitch",
         better=None,
         meaning="Median of the fundamental frequency.",
         digits=0,
