@@ -100,8 +100,10 @@ class Browser:
         """Set the size and the color scheme of the window, and write what it shows."""
         self.set_window(width=width, height=height, dark=dark)
         self.wait_for(
+            # Pictures that are not visible are not loaded.
             "[...document.images].every(image => { const box = image.getBoundingClientRect();"
-            "return image.complete || box.bottom <= 0 || box.top >= innerHeight || !box.width; })"
+            "const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];"
+            "return image.complete || document.elementFromPoint(x, y) !== image; })"
         )
         picture = self.call("Page.captureScreenshot", format="png")["data"]
         path.write_bytes(base64.b64decode(picture))
