@@ -32,24 +32,21 @@ def read_report(path: Path) -> DataReport:
         raise DatasetError(f"{path}: not a data report; run dvc repro check: {error}") from error
 
 
-def format_report(report: DataReport, *, max_files: int | None = None) -> str:
+def format_report(
+    report: DataReport, *, histograms: bool = True, max_files: int | None = None
+) -> str:
     """Format a report for people.
 
     Args:
         report: The report.
-        max_files: Number of files that are listed of each warning. None: all.
+        histograms: Whether to draw histograms.
+        max_files: Number of files to list of each warning. None: all.
     """
-    return (
-        "\n".join(
-            [
-                *_speaker_lines(report),
-                "",
-                *_histogram_lines(report),
-                *_warning_lines(report, max_files),
-            ]
-        )
-        + "\n"
-    )
+    lines = [*_speaker_lines(report), ""]
+    if histograms:
+        lines += _histogram_lines(report)
+    lines += _warning_lines(report, max_files)
+    return "\n".join(lines)
 
 
 def one_line(report: DataReport) -> str:
