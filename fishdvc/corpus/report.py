@@ -227,6 +227,6 @@ def _rate_outliers(clips: Sequence[MeasuredClip], max_deviations: float) -> Iter
         for clip, ratio, deviation in zip(group, ratios, deviations, strict=True):
             if abs(deviation) > max_deviations:
                 yield (
-                    f"{clip.clip.audio}: {ratio:.1f} times the usual rate, "
+                    f"{clip.clip.audio}: {ratio:.2f} times the usual rate, "
                     f"{clip.audio.duration_s:.1f} s: {clip.text.strip()}"
                 )
