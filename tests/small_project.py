@@ -35,7 +35,7 @@ SHIPPED = (
 VOICE = "data/my-voice"
 # Long, because the machine may be busy.
 TIMEOUT_S = 1500
-STAGES = ["fetch_base", "normalize", "extract_vq", "build_protos", "train_lora", "merge"]
+STAGES = ["fetch_base", "normalize", "check", "extract_vq", "build_protos", "train_lora", "merge"]
 SMALL: dict[str, dict[str, Any]] = {
     "dataset": {"path": VOICE},
     "lora": {"r": 8},

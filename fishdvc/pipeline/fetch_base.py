@@ -37,15 +37,12 @@ def fetch_base(params: BaseParams, *, init_from: str | None, base: Path) -> str:
             download failed, or the adapter is damaged or does not fit the base.
     """
     start_s = time.monotonic()
-    codec = params.codec_checkpoint
-    if codec != params.codec_file:
-        codec = str(_tracked(codec, "codec_checkpoint").absolute())
     adapter = None if init_from is None else read_adapter(_init_from(init_from))
     if Path(params.source).is_dir():
-        files = _folder_files(Path(params.source), codec)
+        files = folder_files(params)
         note = "files of a folder are not verified"
     else:
-        files, note = _download_files(params, codec)
+        files, note = _download_files(params, _codec(params))
     if adapter is not None:
         _check_fit(adapter, next(path for path in files if path.name == "config.json"))
     _copy_files(files, base)
@@ -54,14 +51,29 @@ def fetch_base(params: BaseParams, *, init_from: str | None, base: Path) -> str:
     return f"fetch_base: {params.source}, {size_mb:.1f} MB, {elapsed_s:.1f} s; {note}"
 
 
-def _tracked(path: str, name: str) -> Path:
-    return external_path(path, stage="fetch_base", param=f"base.{name}")
+def folder_files(params: BaseParams) -> list[Path]:
+    """List the files to copy if ``base.source`` is a folder.
 
-
-def _folder_files(folder: Path, codec: str) -> list[Path]:
+    Raises:
+        ParamsError: The source or the codec is a path that DVC does not track.
+        CheckpointError: Files are missing.
+    """
+    folder = Path(params.source)
     if folder.absolute() != DEMO_BASE.absolute():
         _tracked(str(folder), "source")
-    return base_files(folder, codec, todo="complete the folder or set base.source to another")
+    todo = "complete the folder or set base.source to another"
+    return base_files(folder, _codec(params), todo=todo)
+
+
+def _codec(params: BaseParams) -> str:
+    """Return the name of the codec's file in the source, or the absolute path of the user's own."""
+    if params.codec_checkpoint == params.codec_file:
+        return params.codec_file
+    return str(_tracked(params.codec_checkpoint, "codec_checkpoint").absolute())
+
+
+def _tracked(path: str, name: str) -> Path:
+    return external_path(path, stage="fetch_base", param=f"base.{name}")
 
 
 def _download_files(params: BaseParams, codec: str) -> tuple[list[Path], str]:
