@@ -53,6 +53,19 @@ class Metric:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measures:
+    """What a judge measures of an utterance.
+
+    Attributes:
+        values: Values by name of the metric. A metric that has no value for it is missing.
+        heard: Transcript of the recognizer. None from other judges.
+    """
+
+    values: Mapping[str, float]
+    heard: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Interval:
     """A mean with its 95 % bootstrap interval over sentences."""
 
@@ -89,7 +102,8 @@ class Choice:
     Attributes:
         checkpoint: Name of the row.
         reason: Why, in one or two sentences for people.
-        warning: If no checkpoint passes every gate, the reason in one sentence. Else None.
+        warning: If no checkpoint passes every gate, or none is better than the base, this in words
+            for the first line of the page. Else None.
     """
 
     checkpoint: str
