@@ -142,7 +142,7 @@ def normalize(
 
 
 def _check_text_extension(text_extension: str) -> None:
-    suffix = PurePath(text_extension).suffix.lower()
+    suffix = PurePath("clip" + text_extension).suffix.lower()
     if suffix in READABLE | UNREADABLE:
         raise ParamsError(
             f"params.yaml: dataset.text_extension: expected a suffix of text files, such as .lab, "

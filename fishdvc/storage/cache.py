@@ -77,8 +77,12 @@ def project_cache(stage: str) -> FileCache:
 
 def content_hash(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    # hashlib.file_digest takes nearly twice as long for the file of a clip.
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(2**18):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def combined_key(*parts: object) -> str:

@@ -81,10 +81,10 @@ def test_a_cached_file_that_cannot_be_read_is_a_miss_and_is_replaced(
     (cached,) = cached_files(cache)
     opened = Path.open
 
-    def refuse(path: Path, *arguments: Any) -> Any:
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
         if path == cached:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return opened(path, *arguments)
+        return opened(path, *arguments, **options)
 
     # Permissions do not keep root from reading a file.
     with monkeypatch.context() as patch:
