@@ -27,8 +27,11 @@ def data_outs(stage: dict[str, Any]) -> list[str]:
 
 
 def data_deps(stage: dict[str, Any]) -> list[str]:
-    """List the dependencies of a stage without code."""
-    deps = [dep.replace("${dataset.path}", "dataset.path") for dep in stage["deps"]]
+    """List the dependencies of a stage without code. A manifest stands for its folder."""
+    deps = [
+        dep.replace("${dataset.path}", "dataset.path").removesuffix("/manifest")
+        for dep in stage["deps"]
+    ]
     return [dep for dep in deps if not dep.startswith(("fishdvc", "stages"))]
 
 

@@ -21,7 +21,9 @@ from fishdvc.parallel import map_in_threads
 from fishdvc.pipeline.shared_params import DatasetParams
 from fishdvc.storage.arrays import read_array
 from fishdvc.storage.atomic import atomic_folder, write_metrics, write_text
+from fishdvc.storage.folders import list_files
 from fishdvc.text.clean import find_annotations, strip_annotations
+from fishdvc.text.files import read_utf8
 from fishdvc.validation import Checked
 
 Codes = NDArray[np.integer[Any]]
@@ -78,8 +80,7 @@ def build_protos(
     read = functools.partial(_read_codes, config=read_config(base / "config.json"))
     transcripts = {
         path.relative_to(normalized).as_posix().removesuffix(dataset.text_extension): path
-        for path in normalized.rglob("*")
-        if path.name.endswith(dataset.text_extension) and path.is_file()
+        for path in list_files(normalized, dataset.text_extension)
     }
     names = sorted(transcripts)
     files = [codes / f"{name}.npy" for name in names]
@@ -91,7 +92,7 @@ def build_protos(
         if isinstance(result, str):
             problems.append(result)
         else:
-            texts[name] = transcripts[name].read_text(encoding="utf-8")
+            texts[name] = read_utf8(transcripts[name])
             good[name] = Sentence(texts=(strip_annotations(texts[name]),), codes=result)
     copies = find_copies({name: (clip.texts[0], clip.codes) for name, clip in good.items()})
     annotated = list(_annotation_notes(texts))

@@ -31,7 +31,9 @@ from fishdvc.parallel import map_in_threads
 from fishdvc.pipeline.shared_params import BaseParams, DatasetParams, external_path
 from fishdvc.storage.atomic import atomic_folder, write_metrics
 from fishdvc.storage.cache import combined_key, content_hash, project_cache
+from fishdvc.storage.folders import list_files
 from fishdvc.storage.imports import imported_files
+from fishdvc.storage.manifest import MANIFEST, write_manifest
 from fishdvc.validation import Checked
 
 
@@ -91,7 +93,7 @@ def extract_vq(
     codec_key = _codec_key(codec_checkpoint, config_file, device)
     config = CodecConfig.read(config_file)
     cache = project_cache("extract_vq")
-    clips = sorted(normalized.rglob("*.flac"))
+    clips = list_files(normalized, ".flac")
     new: dict[Path, str] = {}
     with atomic_folder(codes) as folder:
         for audio in clips:
@@ -115,7 +117,9 @@ def extract_vq(
                 destination = folder / audio.relative_to(normalized).with_suffix(".npy")
                 np.save(destination, clip_codes)
                 cache.store(new[audio], destination)
-        usage = _codebook_usage(folder)
+        files = list_files(folder)
+        usage = _codebook_usage(files)
+        write_manifest(folder / MANIFEST, folder, files)
     write_metrics(metrics, {"num_clips": num_good, "num_skipped": len(too_short), **usage})
     return (
         f"extract_vq: {num_good} clips, {usage['num_frames']} frames, "
@@ -203,9 +207,9 @@ def _read_clip(path: Path, sample_rate_hz: int) -> Tensor:
     return resample(torch.from_numpy(recorded.samples), recorded.sample_rate_hz, sample_rate_hz)
 
 
-def _codebook_usage(folder: Path) -> dict[str, float | int]:
+def _codebook_usage(files: list[Path]) -> dict[str, float | int]:
     """Return the number of frames and the mean entropy of a codebook (at most log2 1000 = 9.97)."""
-    codes = np.concatenate([np.load(path) for path in folder.rglob("*.npy")], axis=1)
+    codes = np.concatenate([np.load(path) for path in files], axis=1)
     shares = [np.unique(row, return_counts=True)[1] / len(row) for row in codes]
     entropy_bits = np.mean([-(row * np.log2(row)).sum() for row in shares])
     return {

@@ -3,24 +3,27 @@
 import functools
 import os
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 
 import numpy as np
 import soundfile
 from pydantic import Field
 
-from fishdvc.audio import loudness, waveform
-from fishdvc.audio.loudness import loudness_gain
+from fishdvc.audio import waveform
 from fishdvc.audio.waveform import Waveform, read_waveform, write_flac
 from fishdvc.corpus.bad_clips import fail_or_report
 from fishdvc.corpus.clips import Clip, find_clips, read_transcript
-from fishdvc.errors import AudioError, DatasetError
-from fishdvc.parallel import map_in_processes
+from fishdvc.corpus.suffixes import READABLE, UNREADABLE
+from fishdvc.errors import AudioError, DatasetError, ParamsError
+from fishdvc.parallel import map_in_processes, map_in_threads
 from fishdvc.pipeline.shared_params import DatasetParams
 from fishdvc.storage.atomic import atomic_folder, write_metrics
 from fishdvc.storage.cache import FileCache, combined_key, content_hash, project_cache
+from fishdvc.storage.folders import list_files
 from fishdvc.storage.imports import imported_files
+from fishdvc.storage.manifest import MANIFEST, write_manifest
 from fishdvc.validation import Checked
 
 AT_TARGET = "at the target loudness"
@@ -29,7 +32,7 @@ LIMITED_BY_PEAK = "limited by the peak ceiling"
 CODE = (
     __file__,
     *map(str, imported_files(Path(waveform.__file__))),
-    *map(str, imported_files(Path(loudness.__file__))),
+    *map(str, imported_files(Path(waveform.__file__).with_name("loudness.py"))),
 )
 """Source files that compute the audio."""
 
@@ -49,15 +52,16 @@ class NormalizeParams(Checked):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Result:
-    """Result of one clip, or its problems: up to one of the transcript and one of the audio."""
+    """A clip, the file to write, its key in the cache, and up to one problem of each input."""
 
-    speaker: str = ""
-    duration_s: float = 0.0
-    limited_by_peak: bool = False
+    clip: Clip
+    audio: Path
+    transcript: Path
+    key: str = ""
     from_cache: bool = False
-    problems: tuple[str, ...] = ()
+    problems: list[str] = field(default_factory=list)
 
 
 def normalize(
@@ -85,19 +89,29 @@ def normalize(
     Raises:
         DatasetError: Clips are bad and ``on_bad_clip`` is ``fail``, or no clip is usable. The
             message lists bad clips.
+        ParamsError: ``dataset.text_extension`` is the suffix of audio or video.
     """
     start_s = time.monotonic()
+    _check_text_extension(dataset.text_extension)
     clips, problems, notes = find_clips(Path(dataset.path), dataset.text_extension)
+    cache = project_cache("normalize")
+    settings = combined_key(params, *(content_hash(Path(file)) for file in CODE))
     with atomic_folder(normalized) as folder:
-        work = functools.partial(
-            _normalize_clip,
-            folder=folder,
-            params=params,
-            text_extension=dataset.text_extension,
-            cache=project_cache("normalize"),
-            code=combined_key(*(content_hash(Path(file)) for file in CODE)),
-        )
-        results = list(map_in_processes(work, clips, workers=workers, label="normalize"))
+        results = [
+            _Result(
+                clip=clip,
+                audio=folder / f"{clip.name}.flac",
+                transcript=folder / f"{clip.name}{dataset.text_extension}",
+            )
+            for clip in clips
+        ]
+        fetch = functools.partial(_fetch, cache=cache, settings=settings)
+        deque(map_in_threads(fetch, results, workers=workers, label="read clips"), maxlen=0)
+        new = [result for result in results if result.key and not result.from_cache]
+        write = functools.partial(_write, params=params, cache=cache)
+        written = map_in_processes(write, new, workers=workers, label="normalize")
+        for result, new_problems in zip(new, written, strict=True):
+            result.problems += new_problems
         good = [result for result in results if not result.problems]
         num_skipped = len(problems) + len(results) - len(good)
         fail_or_report(
@@ -108,58 +122,65 @@ def normalize(
             report=skipped,
             notes=notes,
         )
-    durations_s = [result.duration_s for result in good]
+        for result in results:
+            if result.problems:
+                result.audio.unlink(missing_ok=True)
+                result.transcript.unlink(missing_ok=True)
+        headers = [_read_header(result.audio) for result in good]
+        write_manifest(folder / MANIFEST, folder, list_files(folder))
+    durations_s = [duration_s for duration_s, _ in headers]
     hours = sum(durations_s) / 3600
-    num_speakers = len({result.speaker for result in good})
+    num_speakers = len({result.clip.speaker for result in good})
     write_metrics(metrics, {"num_clips": len(good), "hours": round(hours, 4)})
     return (
         f"normalize: {len(good)} clips of {num_speakers} speakers, {hours:.2f} h of audio, "
         f"{min(durations_s):.1f} to {max(durations_s):.1f} s a clip, "
-        f"{sum(result.limited_by_peak for result in good)} under the target loudness for their "
+        f"{sum(limited for _, limited in headers)} under the target loudness for their "
         f"peaks, {num_skipped} skipped, {sum(result.from_cache for result in good)} unchanged, "
         f"{len(notes)} notes in {skipped}, {time.monotonic() - start_s:.1f} s"
     )
 
 
-def _normalize_clip(
-    clip: Clip,
-    *,
-    folder: Path,
-    params: NormalizeParams,
-    text_extension: str,
-    cache: FileCache,
-    code: str,
-) -> _Result:
-    """Write one clip and its transcript below ``folder``. If either is bad, write neither."""
-    audio = folder / f"{clip.name}.flac"
-    audio.parent.mkdir(parents=True, exist_ok=True)
-    problems = []
-    try:
-        text = read_transcript(clip.transcript)
-    except DatasetError as error:
-        problems.append(str(error))
-    from_cache = False
-    try:
-        key = combined_key(_hash_of_audio(clip.audio), params, code)
-        from_cache = cache.fetch(key, audio)
-        if not from_cache:
-            normalized, limited_by_peak = read_normalized(clip.audio, params)
-            comment = LIMITED_BY_PEAK if limited_by_peak else AT_TARGET
-            write_flac(audio, normalized, comment=comment)
-            cache.store(key, audio)
-    except AudioError as error:
-        problems.append(str(error))
-    if problems:
-        audio.unlink(missing_ok=True)
-        return _Result(problems=tuple(problems))
-    audio.with_name(f"{audio.stem}{text_extension}").write_text(text, encoding="utf-8")
-    with soundfile.SoundFile(os.fsencode(audio)) as file:
-        return _Result(
-            speaker=clip.speaker,
-            duration_s=file.frames / file.samplerate,
-            limited_by_peak=file.comment == LIMITED_BY_PEAK,
-            from_cache=from_cache,
+def _check_text_extension(text_extension: str) -> None:
+    suffix = PurePath("clip" + text_extension).suffix.lower()
+    if suffix in READABLE | UNREADABLE:
+        raise ParamsError(
+            f"params.yaml: dataset.text_extension: expected a suffix of text files, such as .lab, "
+            f"got {text_extension}; {suffix} files are audio or video"
         )
+
+
+def _fetch(result: _Result, *, cache: FileCache, settings: str) -> None:
+    """Write the transcript, and the audio if it is in the cache."""
+    result.audio.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        result.transcript.write_text(read_transcript(result.clip.transcript), encoding="utf-8")
+    except DatasetError as error:
+        result.problems.append(str(error))
+    try:
+        result.key = combined_key(_hash_of_audio(result.clip.audio), settings)
+    except AudioError as error:
+        result.problems.append(str(error))
+    else:
+        result.from_cache = cache.fetch(result.key, result.audio)
+
+
+def _write(result: _Result, *, params: NormalizeParams, cache: FileCache) -> list[str]:
+    """Compute, write and store the audio. Return problems of the clip."""
+    try:
+        normalized, limited_by_peak = read_normalized(result.clip.audio, params)
+        comment = LIMITED_BY_PEAK if limited_by_peak else AT_TARGET
+        write_flac(result.audio, normalized, comment=comment)
+    except AudioError as error:
+        return [str(error)]
+    cache.store(result.key, result.audio)
+    return []
+
+
+def _read_header(audio: Path) -> tuple[float, bool]:
+    """Return the seconds of a clip, and whether the peak ceiling limits its loudness."""
+    with soundfile.SoundFile(os.fsencode(audio)) as file:
+        return file.frames / file.samplerate, file.comment == LIMITED_BY_PEAK
 
 
 def _hash_of_audio(path: Path) -> str:
@@ -180,11 +201,14 @@ def read_normalized(source: Path, params: NormalizeParams) -> tuple[Waveform, bo
     Raises:
         AudioError: The file cannot be read, is too short, or contains silence.
     """
+    # This imports scipy, which takes a second, and clips in the cache do not need it.
+    from fishdvc.audio.loudness import loudness_gain
+
     recorded = read_waveform(source)
     if recorded.duration_s < params.min_duration_s:
         raise AudioError(
             f"{source}: {recorded.duration_s:.3f} s, shorter than normalize.min_duration_s "
-            f"({params.min_duration_s:g}); remove the clip"
+            f"({params.min_duration_s:g}); remove the clip, or set a smaller value"
         )
     try:
         change = loudness_gain(

@@ -1,6 +1,7 @@
 """Sections of params.yaml that several stages read, and the rule for external files."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,14 +9,21 @@ from pydantic import Field
 
 from fishdvc.corpus.bad_clips import OnBadClip
 from fishdvc.errors import ParamsError
-from fishdvc.validation import Checked
+from fishdvc.validation import Checked, shown
 
 OUTPUTS = Path("data")
 """Folder of the outputs of all stages."""
+# fmt: off
+OUTPUT_NAMES = (
+    "base", "normalized", "codes", "protos", "lora", "logs", "merged", "metrics", "reports",
+)
+# fmt: on
+"""Names of the outputs in it."""
 EXTERNAL = Path("data/external")
 """Folder of external files that parameters refer to.
 
 ``EXTERNAL/<stage>`` is a DVC dependency of the stage, so the stage reruns when a file changes."""
+_SUFFIX = re.compile(r"(\.[\w-]{1,20}){1,4}")
 
 
 class DatasetParams(Checked):
@@ -30,11 +38,21 @@ class DatasetParams(Checked):
     )
 
     def inconsistencies(self) -> Iterator[str]:
-        """Yield a problem if the suffix of transcripts has no dot."""
-        if not self.text_extension.startswith("."):
+        """Yield problems of the suffix, and of a folder in which the stages write."""
+        if not _SUFFIX.fullmatch(self.text_extension):
+            dotted = f".{self.text_extension}"
+            hint = f"; did you mean {dotted!r}?" if _SUFFIX.fullmatch(dotted) else ""
             yield (
-                f"text_extension: must begin with a dot, got {self.text_extension!r}; "
-                f"did you mean '.{self.text_extension}'?"
+                "text_extension: must be a suffix with its dot, such as .lab or .normalized.txt, "
+                f"got {shown(self.text_extension)}{hint}"
+            )
+        # Path.resolve raises an error for a NUL character and for links in a circle.
+        folder = Path(os.path.realpath(self.path.replace("\0", "?")))
+        outputs = [Path(os.path.realpath(OUTPUTS / name)) for name in OUTPUT_NAMES]
+        if any(out.is_relative_to(folder) or folder.is_relative_to(out) for out in outputs):
+            yield (
+                "path: must be a folder without outputs of the pipeline, such as data/my-voice, "
+                f"got {shown(self.path)}"
             )
 
 

@@ -1,5 +1,6 @@
 """Read ``.npy`` files without trust in their headers."""
 
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fishdvc.errors import DatasetError
+
+MAX_BYTES = 2**28
+"""Size of the codes of about 200 h of speech."""
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -16,9 +20,14 @@ def read_array(path: Path) -> NDArray[Any]:
 
     Raises:
         FileNotFoundError: The file does not exist.
-        DatasetError: The file is not a complete ``.npy`` file.
+        DatasetError: The file is not a complete ``.npy`` file, or is larger than 256 MiB.
     """
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise ValueError(f"{status.st_size} bytes, more than {MAX_BYTES}")
         return np.array(np.lib.format.open_memmap(path, mode="r"))
     except FileNotFoundError:
         raise

@@ -7,6 +7,11 @@ from pathlib import Path
 from fishdvc.storage.atomic import write_text
 from fishdvc.storage.cache import content_hash
 
+MANIFEST = "manifest"
+"""Name of the manifest in an output of many files.
+
+A stage that reads such an output has its manifest as DVC dependency, because DVC looks at each file
+of a dependency eight times per run. The name has no suffix, so it is never the name of a clip."""
 Entries = Mapping[str, tuple[int, str]]
 """Size in bytes and SHA-256 of files, by relative path."""
 

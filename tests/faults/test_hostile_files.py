@@ -122,6 +122,15 @@ def test_arrays_that_claim_too_much_are_refused(content: bytes, folder: Path) ->
     assert read_or_refuse(lambda: read_array(path))
 
 
+def test_an_array_in_a_sparse_file_and_a_named_pipe_are_refused(folder: Path) -> None:
+    path = folder / "sparse.npy"
+    path.write_bytes(npy("{'descr': '<u2', 'fortran_order': False, 'shape': (8, 50000000), }\n"))
+    os.truncate(path, 10**9)
+    os.mkfifo(folder / "pipe.npy")
+    for refused in (path, folder / "pipe.npy"):
+        assert read_or_refuse(lambda: read_array(refused))  # noqa: B023
+
+
 def test_a_whole_array_is_read(folder: Path) -> None:
     npy_bytes(folder)
     array = read_array(folder / "valid.npy")

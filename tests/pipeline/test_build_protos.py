@@ -155,7 +155,15 @@ def test_a_config_that_cannot_be_used_or_no_clip_is_an_error(run: Any) -> None:
     Path("config.json").write_text('{"num_codebooks": 8}')
     with pytest.raises(CheckpointError, match=r"config\.json"):
         run(base=Path())
-    with pytest.raises(DatasetError, match="no clip is left"):
+    Path("normalized").mkdir()
+    with pytest.raises(DatasetError, match=r"normalized: no \.lab in it; run the stage"):
+        run()
+
+
+@pytest.mark.usefixtures("_clips")
+def test_a_transcript_that_is_not_utf8_is_an_error(run: Any) -> None:
+    Path("normalized/ann/0.5.lab").write_bytes(b"\xff")
+    with pytest.raises(DatasetError, match=r"ann/0\.5\.lab: not UTF-8"):
         run()
 
 

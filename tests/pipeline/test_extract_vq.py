@@ -19,9 +19,10 @@ from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
 from fishdvc.errors import AudioError, CheckpointError, DatasetError, ParamsError
 from fishdvc.pipeline.extract_vq import extract_vq
+from fishdvc.storage.manifest import MANIFEST, manifest_problem
 
 CLIPS = {"ann/a": 0.6, "ann/1.5-2.5": 0.11, "x/bob/b": 1.1, "x/bob/c": 0.61}
-CODES = {f"{name}.npy" for name in CLIPS}
+CODES = {f"{name}.npy" for name in CLIPS} | {MANIFEST}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,8 @@ def test_the_codes_of_a_clip_do_not_depend_on_other_clips(
 ) -> None:
     run(workers=3)
     assert contents("codes").keys() == CODES
+    assert json.loads(Path("codes", MANIFEST).read_text()).keys() == CODES - {MANIFEST}
+    assert manifest_problem(Path("codes", MANIFEST), Path("codes")) is None
     for name, seconds in CLIPS.items():
         codes = np.load(f"codes/{name}.npy")
         assert codes.dtype == np.uint16
@@ -224,6 +227,12 @@ def test_all_damaged_clips_are_listed_in_the_error(run: Any) -> None:
     assert "ann/a.flac: not readable as audio" in str(caught.value)
     assert "x/bob/b.flac: not readable as audio" in str(caught.value)
     assert not Path("codes").exists()
+
+
+def test_an_input_without_clips_is_an_error(run: Any) -> None:
+    Path("normalized").mkdir()
+    with pytest.raises(DatasetError, match=r"normalized: no \.flac in it; run the stage"):
+        run()
 
 
 @pytest.mark.usefixtures("_clips")

@@ -11,7 +11,8 @@ import soundfile
 
 import fishdvc.pipeline.normalize as stage
 from fishdvc.audio.loudness import integrated_loudness_lufs
-from fishdvc.errors import DatasetError, FishdvcError
+from fishdvc.errors import DatasetError, FishdvcError, ParamsError
+from fishdvc.storage.manifest import MANIFEST, manifest_problem
 
 RAW = Path("raw")
 NOTES = (
@@ -48,7 +49,10 @@ def _clips(make_clip: Any, work: Path) -> None:  # noqa: ARG001
 @pytest.mark.usefixtures("_clips")
 def test_clips_get_the_target_loudness_and_keep_their_paths(run: Any, contents: Any) -> None:
     summary = run()
-    assert contents("normalized").keys() == {f"{n}{s}" for n in NAMES for s in (".flac", ".lab")}
+    names = {f"{name}{suffix}" for name in NAMES for suffix in (".flac", ".lab")}
+    assert contents("normalized").keys() == {*names, MANIFEST}
+    assert json.loads(Path("normalized", MANIFEST).read_text()).keys() == names
+    assert manifest_problem(Path("normalized", MANIFEST), Path("normalized")) is None
     for name in NAMES:
         samples, rate_hz = soundfile.read(f"normalized/{name}.flac")
         assert samples.ndim == 1
@@ -152,7 +156,11 @@ def test_all_bad_clips_are_listed_in_the_error_or_in_the_report(run: Any, conten
     summary = run(on_bad_clip="skip")
     assert summary.startswith("normalize: 1 clips of 1 speakers, ")
     assert ", 3 skipped, 1 unchanged" in summary
-    assert contents("normalized").keys() == {"ann/21.15-26.44.flac", "ann/21.15-26.44.lab"}
+    assert contents("normalized").keys() == {
+        "ann/21.15-26.44.flac",
+        "ann/21.15-26.44.lab",
+        MANIFEST,
+    }
     assert Path("skipped.txt").read_text().splitlines() == [
         "normalize: problems: 4",
         *(line.strip() for line in lines),
@@ -174,7 +182,20 @@ def test_transcripts_are_written_with_the_suffix_of_the_params(
     make_clip(RAW / "ann/a.wav", text="One.")
     (RAW / "ann/a.lab").rename(RAW / "ann/a.LAB")
     run()
-    assert contents("normalized").keys() == {"ann/a.flac", "ann/a.lab"}
+    assert contents("normalized").keys() == {"ann/a.flac", "ann/a.lab", MANIFEST}
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".MP3", ".my.wma"])
+def test_the_suffix_of_audio_for_transcripts_is_an_error(suffix: str, shipped: Any) -> None:
+    with pytest.raises(ParamsError, match=r"dataset\.text_extension: expected a suffix of text"):
+        stage.normalize(
+            shipped("dataset", text_extension=suffix),
+            shipped("normalize"),
+            workers=1,
+            normalized=Path("normalized"),
+            skipped=Path("skipped.txt"),
+            metrics=Path("metrics.json"),
+        )
 
 
 def test_clips_that_are_too_short_or_unreadable_are_in_the_same_list(
@@ -190,6 +211,10 @@ def test_clips_that_are_too_short_or_unreadable_are_in_the_same_list(
     assert "raw/ann/b.wav: 0.046 s, shorter than normalize.min_duration_s (0.05)" in message
     assert "raw/ann/d.mp3: not readable as audio" in message
     assert run(on_bad_clip="skip").startswith("normalize: 1 clips")
+    with pytest.raises(
+        DatasetError, match=r"a\.wav: 0\.050 s, shorter .* \(9\); remove the clip, or"
+    ):
+        run(min_duration_s=9)
 
 
 def test_a_clip_that_cannot_be_read_is_one_line(

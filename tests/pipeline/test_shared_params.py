@@ -3,17 +3,57 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fishdvc.errors import ParamsError
-from fishdvc.pipeline.shared_params import EXTERNAL, DatasetParams, external_path
+from fishdvc.pipeline.shared_params import (
+    EXTERNAL,
+    OUTPUT_NAMES,
+    OUTPUTS,
+    DatasetParams,
+    external_path,
+)
 from fishdvc.validation import parse
+from tests.small_project import TOP
 
 
-def test_a_transcript_suffix_must_begin_with_a_dot() -> None:
-    values = {"path": "raw", "text_extension": "lab", "on_bad_clip": "fail"}
-    message = r"text_extension: must begin with a dot, got 'lab'; did you mean '\.lab'\?"
-    with pytest.raises(ParamsError, match=message):
-        parse(values, DatasetParams, where="params.yaml: dataset", error=ParamsError)
+def dataset(**changes: str) -> DatasetParams:
+    values = {"path": "data/my-voice", "text_extension": ".lab", "on_bad_clip": "fail"} | changes
+    return parse(values, DatasetParams, where="params.yaml: dataset", error=ParamsError)
+
+
+@pytest.mark.parametrize("suffix", [".lab", ".normalized.txt", ".TXT", ".my-text_1"])
+def test_a_suffix_of_transcripts_is_accepted(suffix: str) -> None:
+    assert dataset(text_extension=suffix).text_extension == suffix
+
+
+@pytest.mark.parametrize(
+    "suffix", ["", "lab", ".", "..", "../x", ".lab/", ".a/b", ".lab ", ".l\nab", ".\0", "." * 99]
+)
+def test_what_is_no_suffix_of_transcripts_is_an_error(suffix: str) -> None:
+    with pytest.raises(ParamsError, match=r"text_extension: must be a suffix with its dot") as why:
+        dataset(text_extension=suffix)
+    assert ("did you mean '.lab'?" in str(why.value)) == (suffix == "lab")
+
+
+@pytest.mark.parametrize("path", ["data/raw", "data/my-voice/ann", "/elsewhere", "database", "\0"])
+def test_a_folder_of_recordings_is_accepted(path: str) -> None:
+    assert dataset(path=path).path == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", ".", "data", "/", "..", "data/normalized", "data/./lora/ann", "linked", "data/logs/"],
+)
+def test_a_dataset_among_the_outputs_is_an_error(path: str, work: Path) -> None:
+    (work / "linked").symlink_to(work / "data/codes")
+    with pytest.raises(ParamsError, match="path: must be a folder without outputs of the pipeline"):
+        dataset(path=path)
+
+
+def test_the_names_of_the_outputs_are_those_of_the_pipeline() -> None:
+    paths = yaml.safe_load((TOP / "dvc.yaml").read_text())["vars"][0]["paths"]
+    assert {OUTPUTS / name for name in OUTPUT_NAMES} == set(map(Path, paths.values()))
 
 
 @pytest.mark.parametrize("value", ["data/external/merge/a.ckpt", "./data/external/merge/a.ckpt"])
