@@ -7,7 +7,9 @@ a hash of all inputs of a file. The cache folder can be deleted at any time.
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from fishdvc.storage.atomic import atomic_file
 
@@ -51,6 +53,15 @@ class FileCache:
         except OSError:
             with atomic_file(cached) as partial:
                 shutil.copyfile(source, partial)
+
+    def content(self, key: str, write: Callable[[Path], object]) -> bytes:
+        """Return the content of the file of a key. After a miss, ``write`` writes it to a path."""
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / key
+            if not self.fetch(key, path):
+                write(path)
+                self.store(key, path)
+            return path.read_bytes()
 
     def _files(self, key: str) -> list[Path]:
         folder = self._subfolder(key)
