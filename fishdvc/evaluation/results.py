@@ -28,7 +28,7 @@ class Utterance:
     speaker: str
     samples: NDArray[np.float32]
     sample_rate_hz: int
-    codes: NDArray[np.integer] | None = None  # type: ignore[type-arg]
+    codes: NDArray[np.integer] | None = None
     ended: bool = True
     real_duration_s: float | None = None
 
@@ -50,6 +50,19 @@ class Metric:
     better: Literal["lower", "higher"] | None
     meaning: str
     digits: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """What a judge measures of an utterance.
+
+    Attributes:
+        values: Values by name of the metric. A metric that has no value for it is missing.
+        heard: Transcript of the recognizer. None from other judges.
+    """
+
+    values: Mapping[str, float]
+    heard: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +102,8 @@ class Choice:
     Attributes:
         checkpoint: Name of the row.
         reason: Why, in one or two sentences for people.
-        warning: If no checkpoint passes every gate, the reason in one sentence. Else None.
+        warning: If no checkpoint passes every gate, or none is better than the base, this in words
+            for the first line of the page. Else None.
     """
 
     checkpoint: str
