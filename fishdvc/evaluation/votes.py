@@ -1,0 +1,49 @@
+"""Read the votes of the listening page's blind test."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict
+
+from fishdvc.errors import ParamsError
+from fishdvc.validation import Checked, parse
+
+
+class Vote(Checked):
+    """A person's choice between two rows that speak the same sentence."""
+
+    sentence: str = Field(description="the name of the sentence")
+    row_a: str = Field(description="the name of the row that was heard as clip 1")
+    row_b: str = Field(description="the name of the row that was heard as clip 2")
+    winner: str = Field(description="row_a or row_b, whichever sounds better")
+
+    def inconsistencies(self) -> Iterable[str]:
+        """Check that two rows were compared and that one of them won."""
+        if self.row_a == self.row_b:
+            yield f"row_b: must differ from row_a, got {self.row_b!r} twice"
+        if self.winner not in (self.row_a, self.row_b):
+            yield f"winner: must be {self.row_a!r} or {self.row_b!r}, got {self.winner!r}"
+
+
+class _VotesFile(Checked):
+    version: Literal[1] = Field(description="the version of the format, 1")
+    votes: Annotated[tuple[Vote, ...], Strict(False)] = Field(description="a list of votes")
+
+
+def read_votes(path: Path) -> tuple[Vote, ...]:
+    """Read the file that the blind test exports, in the order of the votes.
+
+    Raises:
+        ParamsError: The file cannot be read or its content is invalid.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    # Deep nesting raises RecursionError.
+    except (OSError, ValueError, RecursionError) as error:
+        raise ParamsError(
+            f"evaluate.listening_votes: cannot read {path}: {error}; "
+            "export the votes from the listening page again"
+        ) from error
+    return parse(values, _VotesFile, where=str(path), error=ParamsError).votes
