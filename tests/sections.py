@@ -5,6 +5,7 @@ from typing import Any
 from fishdvc.machine import MachineParams
 from fishdvc.params import read_params
 from fishdvc.pipeline.build_protos import BuildProtosParams
+from fishdvc.pipeline.evaluate import EvaluateParams
 from fishdvc.pipeline.extract_vq import ExtractVqParams
 from fishdvc.pipeline.merge import MergeParams
 from fishdvc.pipeline.normalize import NormalizeParams
@@ -21,6 +22,7 @@ SECTIONS: dict[str, type[Checked]] = {
     "build_protos": BuildProtosParams,
     "lora": LoraParams,
     "train_lora": TrainLoraParams,
+    "evaluate": EvaluateParams,
     "merge": MergeParams,
     "machine": MachineParams,
 }

@@ -175,7 +175,7 @@ def plan_tasks(
     recordings = [clip for turn in zip_longest(*chosen) for clip in turn if clip][:num_held_out]
     frames_per_sound = sum(c.num_frames for c in clips) / sum(_num_sounds(c.text) for c in clips)
     speakers = list(by_speaker)
-    tasks = []
+    tasks: list[Task] = []
     for index, clip in enumerate(recordings):
         sentence = _sentence("held_out", index, clip.text, clip.speaker)
         max_frames = limits.max_speech(clip.num_frames)
