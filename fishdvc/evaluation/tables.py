@@ -9,7 +9,7 @@ from fishdvc.evaluation.results import Evaluation, Row
 from fishdvc.lora.choice import ChosenCheckpoint
 
 FIGURES = (
-    *("cer", "similarity", "mos", "ended_share", "looped_share", "val_loss"),
+    *("cer", "similarity", "distillmos", "ended_share", "looped_share", "val_loss"),
     *("voice_difference", "duration_ratio", "longest_silence_s"),
 )
 """Metrics by importance."""

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from fishdvc.dataset.shards import CLIP_LIST, Sentence, SpeakerGroup, write_shards
 from fishdvc.errors import CheckpointError, DatasetError, ParamsError
+from fishdvc.evaluation import judges
 from fishdvc.generation.synthesizer import Synthesizer
 from fishdvc.lora.adapter import add_adapter, save_adapter
 from fishdvc.lora.checkpoint_list import Checkpoint, write_checkpoints
@@ -118,8 +119,9 @@ def noise(tensors: dict[str, torch.Tensor], scale: float = 1.0) -> None:
 
 
 @pytest.fixture
-def run(shipped: Any, base: Path, clips: Path) -> Run:
-    """Run the stage with outputs in ``out``."""
+def run(shipped: Any, base: Path, clips: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the stage with outputs in ``out``, as if the optional packages were not installed."""
+    monkeypatch.setattr(judges, "find_spec", lambda _name: None)
 
     def run(lora: Path, **changes: Any) -> str:
         small = {"num_held_out": 2, "sentences": None, "max_length_ratio": 1.1}
