@@ -21,38 +21,31 @@ from fishdvc.lora.adapter import add_adapter, save_adapter
 from fishdvc.lora.checkpoint_list import Checkpoint, write_checkpoints
 from fishdvc.model.checkpoint import load_dual_ar, load_weights
 from fishdvc.pipeline.evaluate import evaluate
-from fishdvc.text.prompt import speech_prompt
 from fishdvc.text.tokenizer import load_tokenizer
 from tests.small_project import CODEC_NAME
 
 Run = Callable[..., str]
 Adapters = Callable[..., Path]
 OUT = Path("out")
-END_LOGIT = 8.0
-"""Of the small base, so that speech ends after a few frames. All codes have the logit 0."""
+END_LOGIT = 4.0
+"""Of the small base. All codes have the logit 0, so speech ends after a few frames."""
+HIDDEN = 32**0.5
 
 
 @pytest.fixture(scope="module")
-def frame_direction(base_folder: Path) -> torch.Tensor:
-    """A vector whose product with the mean hidden state of frames is 1."""
-    codes = np.random.default_rng(0).integers(1, 1000, (8, 40))
-    prompt = speech_prompt(load_tokenizer(base_folder), "Sentence.", codes)
-    with torch.inference_mode():
-        hidden = load_dual_ar(base_folder).hidden_states(torch.from_numpy(prompt).long()[None])
-    mean = hidden[0, -40:].mean(dim=0)
-    return mean / mean.dot(mean)
+def base(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small base, changed so that its speech ends by itself. Tests must not change it.
 
-
-@pytest.fixture(scope="module")
-def base(
-    base_folder: Path, frame_direction: torch.Tensor, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The small base, changed so that its speech ends by itself. Tests must not change it."""
+    The first coordinate of the hidden states is always about ``HIDDEN``.
+    """
     folder = shutil.copytree(base_folder, tmp_path_factory.mktemp("base") / "base")
     weights = {key: tensor.clone() for key, tensor in load_weights(folder / "model.pth").items()}
     tokenizer = load_tokenizer(folder)
+    weights["embeddings.weight"][:, 0] = 100
+    weights["norm.weight"][0] = 1
     weights["output.weight"][tokenizer.semantic_begin_id :] = 0
-    weights["output.weight"][tokenizer.im_end_id] = END_LOGIT * frame_direction
+    weights["output.weight"][tokenizer.im_end_id] = 0
+    weights["output.weight"][tokenizer.im_end_id, 0] = END_LOGIT / HIDDEN
     torch.save(weights, folder / "model.pth")
     return folder
 
@@ -167,13 +160,13 @@ def test_a_spoiled_checkpoint_is_last_and_fails_a_gate(run: Run, adapters: Adapt
 
 
 def test_a_checkpoint_that_never_ends_is_caught_and_bounded(
-    run: Run, adapters: Adapters, base: Path, frame_direction: torch.Tensor
+    run: Run, adapters: Adapters, base: Path
 ) -> None:
     def never_end(tensors: dict[str, torch.Tensor]) -> None:
         prefix = "base_model.model.output."
-        tensors[f"{prefix}lora_A.weight"][0] = frame_direction
+        tensors[f"{prefix}lora_A.weight"][0] = torch.eye(32)[0]
         end = load_tokenizer(base).im_end_id
-        tensors[f"{prefix}lora_B.weight"][end, 0] = -10 * END_LOGIT
+        tensors[f"{prefix}lora_B.weight"][end, 0] = -END_LOGIT
 
     summary = run(adapters(never_end))
     assert float(table()[10]["ended_share"]) == 0

@@ -195,7 +195,7 @@ def test_merging_a_reference_checkpoint_equals_the_reference(run: Any, assets: P
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"checkpoint": "step_40"}, r"no 'step_40'; choose last, .*step_000000010, step_000000020"),
+        ({"checkpoint": "step_40"}, r"no 'step_40'; choose best, .*step_000000010, step_000000020"),
         ({"checkpoint": "no.ckpt"}, r"merge\.checkpoint: no\.ckpt is not in data/external/merge"),
         ({"checkpoint": "data/external/merge/no.ckpt"}, r"no\.ckpt: no such file"),
         ({"lora": Path("none")}, r"none/checkpoints\.json: expected .* run train_lora again"),
