@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -137,6 +137,8 @@ def _locate(loc: tuple[int | str, ...], cls: type[BaseModel]) -> tuple[str, type
             path += f".{part}" if path else str(part)
             owner, field = model, model.model_fields.get(str(part))
             annotation = field.annotation if field else None
+            if get_origin(annotation) is tuple:
+                annotation = get_args(annotation)[0]
             model = None
             if isinstance(annotation, type) and issubclass(annotation, BaseModel):
                 model = annotation

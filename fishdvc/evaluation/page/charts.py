@@ -33,11 +33,9 @@ class Axis:
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 1)
 
-    def ticks(self, number: int = 5) -> list[tuple[float, str]]:
-        """List about ``number`` round values as pixels and labels."""
-        rough = (self.high - self.low) / number
-        power = 10.0 ** math.floor(math.log10(rough))
-        step = next(f * power for f in (1, 2, 5, 10) if f * power >= rough * 0.999)
+    def ticks(self) -> list[tuple[float, str]]:
+        """List about five round values as pixels and labels."""
+        step = _round_step(self.low, self.high)
         values = range(math.ceil(self.low / step - 1e-6), math.floor(self.high / step + 1e-6) + 1)
         return [(self.pixel(value * step), f"{value * step:,.10g}") for value in values]
 
@@ -88,7 +86,7 @@ def bar_chart(histogram: Histogram) -> BarChart:
     """Lay out a histogram."""
     edges = histogram.edges
     x = _axis((edges[0], edges[-1]), LEFT, WIDTH - RIGHT)
-    y = _axis((0, *histogram.counts), HEIGHT - BOTTOM, TOP)
+    y = _axis((0, *histogram.counts), HEIGHT - BOTTOM, TOP, rounded=True)
     bars = []
     for left, right, count in zip(edges, edges[1:], histogram.counts, strict=False):
         start, end, top = x.pixel(left), x.pixel(right), y.pixel(count)
@@ -99,7 +97,8 @@ def bar_chart(histogram: Histogram) -> BarChart:
 
 def _line_chart(curves: Mapping[str, Sequence[tuple[int, float]]]) -> LineChart:
     x = _axis([s for points in curves.values() for s, _ in points], LEFT, WIDTH - RIGHT)
-    y = _axis([v for points in curves.values() for _, v in points], HEIGHT - BOTTOM, TOP)
+    values = [v for points in curves.values() for _, v in points]
+    y = _axis(values, HEIGHT - BOTTOM, TOP, rounded=True)
     lines = []
     for name, points in curves.items():
         shown = [*points[: -1 : max(1, len(points) // MAX_POINTS)], points[-1]]
@@ -107,7 +106,18 @@ def _line_chart(curves: Mapping[str, Sequence[tuple[int, float]]]) -> LineChart:
     return LineChart(x=x, y=y, lines=tuple(lines))
 
 
-def _axis(values: Sequence[float], start: float, end: float) -> Axis:
+def _axis(values: Sequence[float], start: float, end: float, *, rounded: bool = False) -> Axis:
     low, high = min(values), max(values)
-    # A single value gets an axis around it.
-    return Axis(low=low, high=high if high > low else low + 1, start=start, end=end)
+    # A single value gets an axis that starts at it.
+    high = high if high > low else low + 1
+    if rounded:
+        step = _round_step(low, high)
+        low, high = math.floor(low / step) * step, math.ceil(high / step) * step
+    return Axis(low=low, high=high, start=start, end=end)
+
+
+def _round_step(low: float, high: float) -> float:
+    """Return 1, 2 or 5 times a power of ten that divides a range into about five steps."""
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(f * power for f in (1, 2, 5, 10) if f * power >= rough * 0.999)

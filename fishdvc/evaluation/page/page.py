@@ -17,6 +17,8 @@ from fishdvc.storage.atomic import write_text
 
 PAGE_NAME = "index.html"
 _ASSETS = Path(__file__).parent
+_UNITS = {"s": "s", "hz": "Hz", "db": "dB", "semitones": "semitones"}
+"""By the last word of a metric's name."""
 _NAMES = {"recording": "Recording", "codec": "Codec round trip", "base": "Base"}
 
 
@@ -77,6 +79,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "label": _label,
         "number": _number,
+        "title": _title,
         "url": quote,
         "verdict": _verdict,
     }
@@ -105,6 +108,11 @@ def _number(value: float, metric: Metric) -> str:
     return f"{value:.{metric.digits}f}" if math.isfinite(value) else "–"
 
 
+def _title(metric: Metric) -> str:
+    unit = _UNITS.get(metric.name.rpartition("_")[2])
+    return f"{metric.title}, {unit}" if unit else metric.title
+
+
 def _verdict(row: Row, base: Row, metric: Metric) -> str:
     """Compare a row with the base in a word."""
     if metric.name in row.ties:
@@ -112,8 +120,8 @@ def _verdict(row: Row, base: Row, metric: Metric) -> str:
     if metric.better is None:
         return ""
     difference = row.metrics[metric.name].value - base.metrics[metric.name].value
-    if difference == 0:
-        return "same"
+    if not difference or math.isnan(difference):
+        return ""
     return "better" if (difference < 0) == (metric.better == "lower") else "worse"
 
 

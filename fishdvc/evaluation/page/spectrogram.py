@@ -15,8 +15,9 @@ SIZE = (400, 80)
 
 RANGE = 8.0
 """Natural logarithm of the range of magnitudes that is drawn, about 70 dB."""
-SILENCE = -5.0
-"""Log magnitude of the brightest color of a silent clip, so that its noise stays dark."""
+MIN_LOUDEST = -2.0
+"""Smallest log magnitude of the brightest color, so that silence and faint noise stay dark. In
+speech at full level the loudest magnitude is about 1, in digital silence -10."""
 NUM_COLORS = 32
 """With so few colors a picture has about 10 kB."""
 COLORS = ("#0b1220", "#17345c", "#1c6c86", "#46b09f", "#c9dc8b", "#fff6cf")
@@ -26,8 +27,8 @@ COLORS = ("#0b1220", "#17345c", "#1c6c86", "#46b09f", "#c9dc8b", "#fff6cf")
 def write_spectrogram(path: Path, samples: NDArray[np.float32], sample_rate_hz: int) -> None:
     """Write a picture of the mel spectrogram, and create its folder if necessary.
 
-    Time runs from left to right over the whole width. Frequency runs from 0 Hz at the bottom to half
-    the sample rate on the mel scale. The loudest magnitude of the clip has the brightest color.
+    Time runs from left to right over the whole width. Frequency runs from 0 Hz at the bottom to
+    half the sample rate on the mel scale. The loudest magnitude of a clip has the brightest color.
 
     Args:
         path: PNG file to write.
@@ -46,7 +47,7 @@ def write_spectrogram(path: Path, samples: NDArray[np.float32], sample_rate_hz: 
     mel = LogMelSpectrogram(
         sample_rate_hz=sample_rate_hz, n_fft=n_fft, hop_length=hop_length, num_mels=num_mels
     )(audio.unsqueeze(0))[0].numpy()
-    top = max(float(mel.max()), SILENCE)
+    top = max(float(mel.max()), MIN_LOUDEST)
     levels = np.clip((mel - top) / RANGE + 1, 0, 1) * (NUM_COLORS - 1)
     picture = Image.fromarray(np.flipud(levels).round().astype(np.uint8))
     # The nearest pixel, because a mean of two indices of colors has no meaning.

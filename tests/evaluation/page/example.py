@@ -65,13 +65,13 @@ METRICS = (
     ),
     Metric(
         name="longest_silence_s",
-        title="Longest silence, s",
+        title="Longest silence",
         better="lower",
         meaning="Longest pause inside the speech.",
     ),
     Metric(
         name="f0_median_hz",
-        title="Pitch, Hz",
+        title="Pitch",
         better=None,
         meaning="Median of the fundamental frequency.",
         digits=0,
@@ -174,9 +174,7 @@ def make_data_report() -> DataReport:
         ),
         histograms=(
             histogram("duration_s", "Duration of clips, s", rng.gamma(4, 0.8, 400)),
-            histogram(
-                "loudness_lufs", "Loudness before normalizing, LUFS", rng.normal(-21, 2, 400)
-            ),
+            histogram("loudness_lufs", "Loudness, LUFS", rng.normal(-21, 2, 400)),
         ),
         warnings=(
             DataWarning(
