@@ -11,6 +11,7 @@ def main() -> str:
         normalized="folder of normalized clips",
         protos="folder of shards",
         lora="folder of adapters",
+        data_report="report of the stage check",
         curves="folder of DVCLive's metrics of the training",
         table="CSV file to write, a line per checkpoint",
         choice="file to write the chosen checkpoint to",

@@ -2,29 +2,14 @@
 
 from typing import Any
 
-from fishdvc.machine import MachineParams
+from fishdvc.cli.params import Params
 from fishdvc.params import read_params
-from fishdvc.pipeline.build_protos import BuildProtosParams
-from fishdvc.pipeline.evaluate import EvaluateParams
-from fishdvc.pipeline.extract_vq import ExtractVqParams
-from fishdvc.pipeline.merge import MergeParams
-from fishdvc.pipeline.normalize import NormalizeParams
-from fishdvc.pipeline.shared_params import BaseParams, DatasetParams
-from fishdvc.training.params import LoraParams, TrainLoraParams
 from fishdvc.validation import Checked
 from tests.small_project import TOP
 
 SECTIONS: dict[str, type[Checked]] = {
-    "dataset": DatasetParams,
-    "base": BaseParams,
-    "normalize": NormalizeParams,
-    "extract_vq": ExtractVqParams,
-    "build_protos": BuildProtosParams,
-    "lora": LoraParams,
-    "train_lora": TrainLoraParams,
-    "evaluate": EvaluateParams,
-    "merge": MergeParams,
-    "machine": MachineParams,
+    name: field.annotation  # type: ignore[misc]
+    for name, field in Params.model_fields.items()
 }
 
 

@@ -37,7 +37,7 @@ VOICE = "data/my-voice"
 # Long, because the machine may be busy.
 TIMEOUT_S = 1500
 STAGES = [
-    *("fetch_base", "normalize", "extract_vq", "build_protos"),
+    *("fetch_base", "normalize", "check", "extract_vq", "build_protos"),
     *("train_lora", "evaluate", "merge"),
 ]
 SMALL: dict[str, dict[str, Any]] = {

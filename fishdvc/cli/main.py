@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from fishdvc.cli import speak
+from fishdvc.cli import check, speak
 from fishdvc.errors import ParamsError
 from fishdvc.failures import run_program
 
@@ -25,9 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     parser = _Parser(
-        prog="fishdvc", description="Use what the pipeline made. Run the pipeline with dvc repro."
+        prog="fishdvc",
+        description="Check the data before training, and speak with the result. Run the "
+        "pipeline with dvc repro.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    check.add_command(commands)
     speak.add_command(commands)
 
     def program() -> None:

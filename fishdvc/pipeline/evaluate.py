@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fishdvc.codec.config import CodecConfig
+from fishdvc.corpus.report_text import read_report
 from fishdvc.errors import DatasetError
 from fishdvc.evaluation.judges import load_judges
 from fishdvc.evaluation.measuring import measure
@@ -101,6 +102,7 @@ def evaluate(
     choice: Path,
     report: Path,
     metrics: Path,
+    data_report: Path | None = None,
 ) -> str:
     """Let the base and each checkpoint speak the same sentences with the same seeds, and compare.
 
@@ -121,6 +123,7 @@ def evaluate(
         choice: JSON file to write the chosen checkpoint to, for the stage ``merge``.
         report: Folder to write the listening page to.
         metrics: File to write six figures of the chosen checkpoint and of the base to.
+        data_report: Report of the stage ``check``, which the page shows.
 
     Returns:
         A summary in one line, and a second line if no checkpoint passes or is better than the base.
@@ -190,7 +193,12 @@ def evaluate(
             metrics=[metric for judge in judges for metric in judge.metrics],
             not_measured=not_measured,
         )
-        write_page(page, evaluation, curves=read_curves(curves), data_report=None)
+        write_page(
+            page,
+            evaluation,
+            curves=read_curves(curves),
+            data_report=read_report(data_report) if data_report else None,
+        )
     write_text(table, checkpoint_table(evaluation))
     chosen = evaluation.choice
     rows = {row.name: row for row in evaluation.rows}

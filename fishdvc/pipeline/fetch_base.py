@@ -32,28 +32,40 @@ def fetch_base(params: BaseParams, *, base: Path) -> str:
             the download failed.
     """
     start_s = time.monotonic()
-    codec = params.codec_checkpoint
-    if codec != params.codec_file:
-        codec = str(_tracked(codec, "codec_checkpoint").absolute())
     if Path(params.source).is_dir():
-        files = _folder_files(Path(params.source), codec)
+        files = folder_files(params)
         note = "files of a folder are not verified"
     else:
-        files, note = _download_files(params, codec)
+        files, note = _download_files(params, _codec(params))
     _copy_files(files, base)
     size_mb = sum(path.stat().st_size for path in base.iterdir()) / 1e6
     elapsed_s = time.monotonic() - start_s
     return f"fetch_base: {params.source}, {size_mb:.1f} MB, {elapsed_s:.1f} s; {note}"
 
 
-def _tracked(path: str, name: str) -> Path:
-    return external_path(path, stage="fetch_base", param=f"base.{name}")
+def folder_files(params: BaseParams) -> list[Path]:
+    """List the files to copy if ``base.source`` is a folder.
 
-
-def _folder_files(folder: Path, codec: str) -> list[Path]:
+    Raises:
+        ParamsError: The source or the codec is a path that DVC does not track.
+        CheckpointError: Files are missing.
+    """
+    folder = Path(params.source)
     if folder.absolute() != DEMO_BASE.absolute():
         _tracked(str(folder), "source")
-    return base_files(folder, codec, todo="complete the folder or set base.source to another")
+    todo = "complete the folder or set base.source to another"
+    return base_files(folder, _codec(params), todo=todo)
+
+
+def _codec(params: BaseParams) -> str:
+    """Return the name of the codec's file in the source, or the absolute path of the user's own."""
+    if params.codec_checkpoint == params.codec_file:
+        return params.codec_file
+    return str(_tracked(params.codec_checkpoint, "codec_checkpoint").absolute())
+
+
+def _tracked(path: str, name: str) -> Path:
+    return external_path(path, stage="fetch_base", param=f"base.{name}")
 
 
 def _download_files(params: BaseParams, codec: str) -> tuple[list[Path], str]:

@@ -19,6 +19,7 @@ Fail = Callable[..., str]
 KEYS = {
     "fetch_base": ("base", "source"),
     "normalize": ("normalize", "target_loudness_lufs"),
+    "check": ("check", "min_bandwidth_hz"),
     "extract_vq": ("extract_vq", "codec_config"),
     "build_protos": ("build_protos", "val_fraction"),
     "train_lora": ("train_lora", "learning_rate"),
@@ -59,7 +60,7 @@ def test_all_wrong_parameters_of_a_section_are_listed(stage: str, fail: Fail) ->
     assert f"  {key}: must be a" in message
 
 
-@pytest.mark.parametrize("stage", ["extract_vq", "build_protos", "train_lora", "merge"])
+@pytest.mark.parametrize("stage", ["check", "extract_vq", "build_protos", "train_lora", "merge"])
 def test_a_missing_base_is_an_error(stage: str, fail: Fail) -> None:
     assert "data/base/" in fail(stage)
 

@@ -1,0 +1,154 @@
+"""Stage ``check``: report what in the data may harm training. It never stops a run."""
+
+import functools
+import tempfile
+import time
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from fishdvc.audio import measures
+from fishdvc.audio.measures import AudioMeasures, measure_audio
+from fishdvc.audio.waveform import read_waveform
+from fishdvc.corpus.clips import Clip, find_clips, read_transcript
+from fishdvc.corpus.findings import DataReport
+from fishdvc.corpus.measured import MeasuredClip
+from fishdvc.corpus.report import CheckParams, Target, build_report
+from fishdvc.corpus.report_text import format_report, one_line, write_report
+from fishdvc.errors import AudioError, DatasetError
+from fishdvc.parallel import map_in_processes
+from fishdvc.pipeline.normalize import NormalizeParams
+from fishdvc.pipeline.shared_params import DatasetParams
+from fishdvc.storage.atomic import write_text
+from fishdvc.storage.cache import FileCache, combined_key, content_hash, project_cache
+from fishdvc.storage.imports import imported_files
+from fishdvc.text.clean import strip_annotations
+from fishdvc.text.tokenizer import Tokenizer, load_tokenizer
+
+_MEASURES = TypeAdapter(AudioMeasures)
+
+
+def check(
+    dataset: DatasetParams,
+    params: CheckParams,
+    normalize: NormalizeParams,
+    *,
+    max_length: int,
+    workers: int,
+    base: Path,
+    report: Path,
+    text: Path,
+) -> str:
+    """Write the data report as JSON and as text.
+
+    Args:
+        dataset: Folder of the dataset.
+        params: Thresholds of the warnings.
+        normalize: Parameters of the stage ``normalize``, whose result is predicted.
+        max_length: Longest clip that is trained on, in tokens.
+        workers: Number of processes. 0: one per core.
+        base: Folder of the base model, for its tokenizer.
+        report: JSON file to write.
+        text: Text file to write.
+
+    Returns:
+        Summary of the stage in one line.
+
+    Raises:
+        CheckpointError: The tokenizer cannot be loaded.
+        DatasetError: The folder of the dataset does not exist or has no clips.
+    """
+    start_s = time.monotonic()
+    found = report_on_data(
+        dataset,
+        params,
+        normalize,
+        max_length=max_length,
+        workers=workers,
+        tokenizer=load_tokenizer(base),
+    )
+    write_report(report, found)
+    write_text(text, format_report(found))
+    return f"check: {one_line(found)}, see {text}, {time.monotonic() - start_s:.1f} s"
+
+
+def report_on_data(
+    dataset: DatasetParams,
+    params: CheckParams,
+    normalize: NormalizeParams,
+    *,
+    max_length: int,
+    workers: int,
+    tokenizer: Tokenizer | None,
+) -> DataReport:
+    """Measure the clips of a dataset and compare them with the thresholds.
+
+    Measures are kept by content in ``.fishdvc_cache/``, so that a new clip costs one clip.
+
+    Raises:
+        DatasetError: The folder of the dataset does not exist or has no clips.
+    """
+    found = find_clips(Path(dataset.path), dataset.text_extension)
+    code = imported_files(Path(measures.__file__))
+    measure = functools.partial(
+        _measure_clip,
+        normalize=normalize,
+        cache=project_cache("check"),
+        code=combined_key(*map(content_hash, code)),
+    )
+    results = list(map_in_processes(measure, found.clips, workers=workers, label="check"))
+    return build_report(
+        [result for result in results if isinstance(result, MeasuredClip)],
+        found.problems
+        + [line for result in results if isinstance(result, list) for line in result],
+        params,
+        Target(
+            loudness_lufs=normalize.target_loudness_lufs,
+            peak_ceiling_dbfs=normalize.peak_ceiling_dbfs,
+            max_length=max_length,
+            tokenizer=tokenizer,
+        ),
+    )
+
+
+def _measure_clip(
+    clip: Clip, *, normalize: NormalizeParams, cache: FileCache, code: str
+) -> MeasuredClip | list[str]:
+    """Return the measures of a clip, or its problems: up to one of transcript and audio each."""
+    problems = []
+    try:
+        text = strip_annotations(read_transcript(clip.transcript))
+    except DatasetError as error:
+        problems.append(str(error))
+    try:
+        audio = _measure_audio(clip.audio, normalize, cache, code)
+        if audio.duration_s < normalize.min_duration_s:
+            problems.append(
+                f"{clip.audio}: {audio.duration_s:.3f} s, shorter than normalize.min_duration_s "
+                f"({normalize.min_duration_s:g})"
+            )
+    except AudioError as error:
+        problems.append(str(error))
+    return problems or MeasuredClip(clip=clip, text=text, audio=audio)
+
+
+def _measure_audio(
+    path: Path, normalize: NormalizeParams, cache: FileCache, code: str
+) -> AudioMeasures:
+    threshold_dbfs = normalize.silence_threshold_dbfs
+    try:
+        key = combined_key(content_hash(path), threshold_dbfs, code)
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "measures.json"
+        if cache.fetch(key, file):
+            return _MEASURES.validate_json(file.read_bytes())
+        try:
+            audio = measure_audio(read_waveform(path), silence_threshold_dbfs=threshold_dbfs)
+        except AudioError as error:
+            where = "" if str(error).startswith(str(path)) else f"{path}: "
+            raise AudioError(f"{where}{error}") from error
+        file.write_bytes(_MEASURES.dump_json(audio))
+        cache.store(key, file)
+    return audio
