@@ -103,13 +103,12 @@ class Speaker:
         if adapter:
             (changes,) = read_adapters(synthesizer.model, [adapter])
         use_adapter(synthesizer.model, load_weights(self.base / "model.pth"), changes)
-        max_frames = max(task.max_frames for task in self.tasks)
         speeches = synthesizer.speak_each(
             [(task.sentence.text, _references(task.reference)) for task in self.tasks],
             seeds=[task.seed for task in self.tasks],
             sampling=self.sampling,
             # Half a frame more, so that rounding does not lose a frame.
-            max_part_s=(max_frames + 0.5) / self.frame_rate_hz,
+            max_part_s=[(task.max_frames + 0.5) / self.frame_rate_hz for task in self.tasks],
         )
         arrays: Arrays = {}
         for task, speech in zip(self.tasks, speeches, strict=True):

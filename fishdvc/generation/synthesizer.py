@@ -62,6 +62,7 @@ class _Task:
     parts: list[str]
     seed: int
     references: Sequence[Reference]
+    max_frames: int = 1
     spoken: list[tuple[str, Tensor]] = field(default_factory=list)
     ended: bool = True
 
@@ -135,7 +136,7 @@ class Synthesizer:
         *,
         seeds: Sequence[int],
         sampling: Sampling | None = None,
-        max_part_s: float = MAX_PART_S,
+        max_part_s: float | Sequence[float] = MAX_PART_S,
         on_frame: Callable[[], object] | None = None,
     ) -> list[Speech]:
         """Speak several texts together. Each gives the speech that it gives alone.
@@ -147,7 +148,7 @@ class Synthesizer:
             texts: At least one, each with clips of the voice. Without any, the model's own voice.
             seeds: One integer for each text.
             sampling: How to draw. None: as the reference implementation.
-            max_part_s: Maximum length of the speech of one part, in seconds.
+            max_part_s: Maximum length of the speech of one part, in seconds, of all or of each.
             on_frame: Called after each step, which adds a frame to each text of a batch.
 
         Raises:
@@ -156,20 +157,23 @@ class Synthesizer:
             DatasetError: The codes of a reference have the wrong shape or range.
         """
         config = self.codec.config
-        max_new_frames = int(max_part_s * config.sample_rate_hz / config.frame_length_samples) or 1
         tasks = _tasks(texts, seeds)
+        limits_s = [max_part_s] * len(texts) if isinstance(max_part_s, int | float) else max_part_s
+        for task, limit_s in zip(tasks, limits_s, strict=True):
+            num_samples = limit_s * config.sample_rate_hz
+            task.max_frames = int(num_samples / config.frame_length_samples) or 1
         generator = self._generator_for(sampling or Sampling())
         for index in range(max(len(task.parts) for task in tasks)):
             current = [task for task in tasks if index < len(task.parts)]
             codes = generator.generate(
-                [self._prompt(task, index, max_new_frames) for task in current],
+                [self._prompt(task, index) for task in current],
                 seeds=[(task.seed + index * NEXT_PART_SEED) % 2**63 for task in current],
-                max_new_frames=max_new_frames,
+                max_new_frames=[task.max_frames for task in current],
                 on_frame=on_frame,
             )
             for task, part_codes in zip(current, codes, strict=True):
                 task.spoken.append((task.parts[index], part_codes))
-                task.ended &= part_codes.shape[1] < max_new_frames
+                task.ended &= part_codes.shape[1] < task.max_frames
         return self._decode(tasks)
 
     def _generator_for(self, sampling: Sampling) -> Generator:
@@ -183,7 +187,7 @@ class Synthesizer:
             )
         return self._generator
 
-    def _prompt(self, task: _Task, index: int, max_new_frames: int) -> Tensor:
+    def _prompt(self, task: _Task, index: int) -> Tensor:
         given = [(reference.text, reference.codes.numpy()) for reference in task.references]
         earlier = [(text, codes.numpy()) for text, codes in task.spoken if codes.shape[1]]
         while True:
@@ -193,7 +197,7 @@ class Synthesizer:
                 [*given, *earlier],
                 num_codebooks=self.model.config.num_codebooks,
             )
-            fits = prompt.shape[1] + max_new_frames <= self.model.config.max_seq_len
+            fits = prompt.shape[1] + task.max_frames <= self.model.config.max_seq_len
             if fits or not earlier:
                 return torch.from_numpy(prompt)
             del earlier[0]
