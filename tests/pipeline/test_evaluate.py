@@ -117,7 +117,12 @@ def run(shipped: Any, base: Path, clips: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(judges, "find_spec", lambda _name: None)
 
     def run(lora: Path, **changes: Any) -> str:
-        small = {"num_held_out": 2, "sentences": None, "max_length_ratio": 1.1}
+        small = {
+            "checkpoints": "all",
+            "num_held_out": 2,
+            "sentences": None,
+            "max_length_ratio": 1.1,
+        }
         return evaluate(
             shipped("evaluate", **{**small, **changes}),
             shipped("base", codec_checkpoint=f"{CODEC_NAME}.pth"),
