@@ -69,15 +69,24 @@ def map_in_processes(
 
 
 def map_in_threads(
-    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int, label: str
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    label: str,
+    total: int | None = None,
 ) -> Iterator[Result]:
     """Like ``map_in_processes``, with threads.
 
     At most ``2 * num_workers(workers)`` results wait to be used, so that memory does not grow with
-    the number of items.
+    the number of items. If ``items`` is an iterator, it is given with its length ``total``. This
+    thread computes its next item while the others work.
     """
+    if total is None:
+        items = list(items)
+        total = len(items)
     results = _map_in_threads(function, items, num_workers(workers))
-    yield from _progress(results, len(items), label)
+    yield from _progress(results, total, label)
 
 
 def _map_in_threads(

@@ -2,30 +2,36 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from fishdvc.failures import run_program
 
 
-def stage_arguments(description: str | None, **paths: str) -> tuple[Path, dict[str, Path]]:
-    """Parse the paths of a stage. Each path is a required option.
+def stage_arguments(
+    description: str | None, *, optional: Mapping[str, str] | None = None, **paths: str
+) -> tuple[Path, dict[str, Any]]:
+    """Parse the paths of a stage. Each path is an option.
 
     Stages call this before they import the library, so that ``--help`` is fast.
 
     Args:
         description: Docstring of the stage script.
-        paths: Name and help of each option.
+        optional: Name and help of the options that may be left out.
+        paths: Name and help of the required options.
 
     Returns:
-        The parameter file, and the paths by name.
+        The parameter file, and the paths by name. An option that was left out is None.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--params", type=Path, default=Path("params.yaml"), help="parameters (params.yaml)"
     )
-    for name, meaning in paths.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, help=meaning)
+    for required, options in ((True, paths), (False, optional or {})):
+        for name, meaning in options.items():
+            option = f"--{name.replace('_', '-')}"
+            parser.add_argument(option, type=Path, required=required, help=meaning)
     arguments = vars(parser.parse_args())
     return arguments.pop("params"), arguments
 

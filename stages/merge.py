@@ -7,6 +7,7 @@ def main() -> str:
     """Read parameters and run the stage."""
     params, paths = stage_arguments(
         __doc__,
+        optional={"choice": "file of evaluate, for merge.checkpoint: best and the model card"},
         base="folder of the base model",
         lora="folder of adapters",
         merged="folder to write",
@@ -15,10 +16,17 @@ def main() -> str:
     from fishdvc.params import read_params
     from fishdvc.pipeline.merge import MergeParams, merge
     from fishdvc.pipeline.shared_params import BaseParams
+    from fishdvc.training.params import LoraParams, TrainLoraParams
 
+    base = read_params(params, "base", BaseParams)
     return merge(
         read_params(params, "merge", MergeParams),
-        codec_checkpoint=read_params(params, "base", BaseParams).codec_file,
+        codec_checkpoint=base.codec_file,
+        base_source=base.source,
+        training={
+            "lora": read_params(params, "lora", LoraParams),
+            "train_lora": read_params(params, "train_lora", TrainLoraParams),
+        },
         lora_folder=paths.pop("lora"),
         **paths,
     )

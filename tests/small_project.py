@@ -31,11 +31,15 @@ SHIPPED = (
     ".dvcignore",
     ".dvc/config",
     "data/external",
+    "data/eval_sentences.txt",
 )
 VOICE = "data/my-voice"
 # Long, because the machine may be busy.
 TIMEOUT_S = 1500
-STAGES = ["fetch_base", "normalize", "check", "extract_vq", "build_protos", "train_lora", "merge"]
+STAGES = [
+    *("fetch_base", "normalize", "check", "extract_vq", "build_protos"),
+    *("train_lora", "evaluate", "merge"),
+]
 SMALL: dict[str, dict[str, Any]] = {
     "dataset": {"path": VOICE},
     "lora": {"r": 8},
@@ -50,6 +54,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "precision": "32-true",
     },
     "machine": {"workers": 1, "accelerator": "cpu"},
+    "evaluate": {"sentences": None},
     "merge": {"checkpoint": "last"},
 }
 

@@ -7,6 +7,7 @@ from fishdvc.errors import ParamsError
 from fishdvc.machine import MachineParams
 from fishdvc.params import load_yaml
 from fishdvc.pipeline.build_protos import BuildProtosParams
+from fishdvc.pipeline.evaluate import EvaluateParams
 from fishdvc.pipeline.extract_vq import ExtractVqParams
 from fishdvc.pipeline.merge import MergeParams
 from fishdvc.pipeline.normalize import NormalizeParams
@@ -26,6 +27,7 @@ class Params(Checked):
     build_protos: BuildProtosParams
     lora: LoraParams
     train_lora: TrainLoraParams
+    evaluate: EvaluateParams
     merge: MergeParams
     machine: MachineParams
 

@@ -89,10 +89,9 @@ def speak(arguments: argparse.Namespace) -> None:
         _note(f"{checkpoint} already contains an adapter, and --adapter adds another")
 
     from fishdvc.cli import synthesis
+    from fishdvc.generation.loading import load_synthesizer
 
-    synthesizer = synthesis.load_synthesizer(
-        checkpoint, codec, arguments.codec_config, arguments.device
-    )
+    synthesizer = load_synthesizer(checkpoint, codec, arguments.codec_config, arguments.device)
     spoken = synthesis.speak_outputs(
         synthesizer,
         checkpoint,

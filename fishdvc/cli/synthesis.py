@@ -1,4 +1,4 @@
-"""Load the models of ``fishdvc speak``, speak, and write files.
+"""Speak for ``fishdvc speak``, and write files.
 
 Every function raises a FishdvcError if a file is damaged or does not fit the others.
 """
@@ -12,32 +12,12 @@ from tqdm import tqdm
 
 from fishdvc.audio.export import write_speech
 from fishdvc.audio.waveform import Waveform
-from fishdvc.codec.checkpoint import load_codec
-from fishdvc.device import choose_device, has_bfloat16
 from fishdvc.errors import ParamsError
 from fishdvc.generation.settings import Sampling
 from fishdvc.generation.synthesizer import Speech, Synthesizer
 from fishdvc.lora.switch import read_adapters, use_adapter
-from fishdvc.model.checkpoint import load_dual_ar, load_weights
+from fishdvc.model.checkpoint import load_weights
 from fishdvc.storage.atomic import atomic_file
-from fishdvc.text.tokenizer import load_tokenizer
-
-MIN_DIM_FOR_THREADS = 512
-"""Narrower models run on one thread: their matrix products are so small that further threads only
-wait and take time from other programs (benchmarks/speak.py)."""
-
-
-def load_synthesizer(
-    checkpoint: Path, codec_file: Path, codec_config: Path | None, device_name: str
-) -> Synthesizer:
-    """Load the model, the codec and the tokenizer."""
-    device = choose_device(device_name)
-    dtype = torch.bfloat16 if has_bfloat16(device) else torch.float32
-    model = load_dual_ar(checkpoint, dtype=dtype, device=device)
-    if device.type == "cpu" and model.config.dim < MIN_DIM_FOR_THREADS:
-        torch.set_num_threads(1)
-    codec = load_codec(codec_file, codec_config, device=device)
-    return Synthesizer(model, codec, load_tokenizer(checkpoint))
 
 
 def speak_outputs(

@@ -44,7 +44,7 @@ def read_sentences(folder: Path, tokenizer: Tokenizer, *, max_length: int) -> Se
             enough.
     """
     groups = list(read_shards(folder))
-    clips = _read_clip_list(folder / CLIP_LIST, groups)
+    clips = read_clip_list(folder / CLIP_LIST, groups)
     fitting: list[tuple[TokenizedSentence, int]] = []
     too_long = []
     for speaker, group in enumerate(groups):
@@ -65,8 +65,12 @@ def read_sentences(folder: Path, tokenizer: Tokenizer, *, max_length: int) -> Se
     return SentenceSet(sentences, speaker_numbers, tuple(too_long))
 
 
-def _read_clip_list(path: Path, groups: Sequence[SpeakerGroup]) -> dict[str, list[str]]:
-    """Read the names of the clips of each speaker, in the order of the sentences."""
+def read_clip_list(path: Path, groups: Sequence[SpeakerGroup]) -> dict[str, list[str]]:
+    """Read the names of the clips of each speaker, in the order of the sentences.
+
+    Raises:
+        DatasetError: The list is missing or damaged, or does not fit the groups of the shards.
+    """
     try:
         clips = json.loads(read_small_file(path, max_bytes=MAX_CLIP_LIST_BYTES))
         counts = {speaker: len(names) for speaker, names in clips.items()}

@@ -60,7 +60,7 @@ class Generator:
         prompts: Sequence[Tensor],
         *,
         seeds: Sequence[int],
-        max_new_frames: int,
+        max_new_frames: int | Sequence[int],
         on_frame: Callable[[], object] | None = None,
     ) -> list[Tensor]:
         """Continue prompts with frames of codes.
@@ -75,8 +75,8 @@ class Generator:
             prompts: Ids in row 0, codes below, each ``(1 + num_codebooks, tokens)``, on the CPU.
                 Their lengths may differ.
             seeds: One for each prompt. A seed gives the same random numbers on every device.
-            max_new_frames: Maximum number of frames, at least 1. A result of this length has not
-                ended by itself.
+            max_new_frames: Maximum number of frames, at least 1, of all or of each. A result of
+                this length has not ended by itself.
             on_frame: Called after each step, which adds a frame to each sequence of the batch.
 
         Returns:
@@ -85,23 +85,30 @@ class Generator:
         Raises:
             ParamsError: A prompt and its frames exceed the model's ``max_seq_len``.
         """
-        longest = max(prompt.shape[-1] for prompt in prompts)
-        if longest + max_new_frames > self.model.config.max_seq_len:
+        limits = max_new_frames
+        if isinstance(limits, int):
+            limits = [limits] * len(prompts)
+        max_new_frames = max(limits)
+        num_slots, longest, limit = max(
+            (prompt.shape[-1] + limit, prompt.shape[-1], limit)
+            for prompt, limit in zip(prompts, limits, strict=True)
+        )
+        if num_slots > self.model.config.max_seq_len:
             raise ParamsError(
-                f"{longest} tokens of prompt and {max_new_frames} frames exceed max_seq_len = "
+                f"{longest} tokens of prompt and {limit} frames exceed max_seq_len = "
                 f"{self.model.config.max_seq_len}; shorten the reference or the text, or reduce "
                 "the maximum length (--max-part-s)"
             )
-        batch = self._allocate(len(prompts), longest + max_new_frames, max_new_frames)
+        batch = self._allocate(len(prompts), num_slots, max_new_frames)
         waiting = deque(range(len(prompts)))
         rows: list[_Row] = []
         codes: dict[int, Tensor] = {}
         while waiting or rows:
             new = [waiting.popleft() for _ in range(min(len(waiting), batch.num_rows - len(rows)))]
             self._start(batch, len(rows), [(prompts[i], seeds[i]) for i in new], max_new_frames)
-            rows += [_Row(i, prompts[i].shape[-1]) for i in new]
-            self._run_steps(batch, rows, max_new_frames, on_frame)
-            ended = self._take_ended(batch, rows, max_new_frames)
+            rows += [_Row(i, prompts[i].shape[-1], limits[i]) for i in new]
+            self._run_steps(batch, rows, on_frame)
+            ended = self._take_ended(batch, rows)
             codes |= {rows[row].prompt: frames for row, frames in ended.items()}
             rows = _remove(batch, rows, list(ended))
         return [codes[i] for i in range(len(prompts))]
@@ -161,7 +168,6 @@ class Generator:
         self,
         batch: Batch,
         rows: Sequence["_Row"],
-        max_new_frames: int,
         on_frame: Callable[[], object] | None,
     ) -> None:
         """Add frames to all sequences, until one may have ended."""
@@ -171,7 +177,7 @@ class Generator:
             # Rounded up, so that few graphs are captured.
             num_rows = _round_up(len(rows), 1)
             batch.clear_rows(len(rows))
-            num_steps = min(_STEPS_PER_CHECK, *(max_new_frames - row.num_frames for row in rows))
+            num_steps = min(_STEPS_PER_CHECK, *(row.max_frames - row.num_frames for row in rows))
         for _ in range(num_steps):
             num_tokens = max(row.prompt_length + row.num_frames for row in rows)
             self._step(num_rows, _round_up(num_tokens + 1, _MIN_SLOTS))
@@ -180,15 +186,13 @@ class Generator:
             if on_frame is not None:
                 on_frame()
 
-    def _take_ended(
-        self, batch: Batch, rows: Sequence["_Row"], max_new_frames: int
-    ) -> dict[int, Tensor]:
+    def _take_ended(self, batch: Batch, rows: Sequence["_Row"]) -> dict[int, Tensor]:
         """Return the codes of sequences that have ended, ``(num_codebooks, frames)``, by row."""
         ids = batch.frames[: len(rows), :, 0].tolist()
         ended = {}
         for row, state in enumerate(rows):
             row_ids = ids[row][: state.num_frames]
-            if self.end_id in row_ids or state.num_frames == max_new_frames:
+            if self.end_id in row_ids or state.num_frames == state.max_frames:
                 num_frames = row_ids.index(self.end_id) if self.end_id in row_ids else len(row_ids)
                 ended[row] = batch.frames[row, :num_frames, 1:].T.cpu().clone()
         return ended
@@ -196,10 +200,11 @@ class Generator:
 
 @dataclass
 class _Row:
-    """A row of a batch: the index and length of its prompt, and the number of frames so far."""
+    """A row of a batch: index and length of its prompt, and its largest and current length."""
 
     prompt: int
     prompt_length: int
+    max_frames: int
     num_frames: int = 0
 
 

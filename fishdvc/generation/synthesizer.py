@@ -57,10 +57,12 @@ class Speech:
 
 @dataclass
 class _Task:
-    """A text in progress: its parts, and the codes of those already spoken."""
+    """A text in progress: its references, its parts, and the codes of those already spoken."""
 
     parts: list[str]
     seed: int
+    references: Sequence[Reference]
+    max_frames: int = 1
     spoken: list[tuple[str, Tensor]] = field(default_factory=list)
     ended: bool = True
 
@@ -119,17 +121,34 @@ class Synthesizer:
         max_part_s: float = MAX_PART_S,
         on_frame: Callable[[], object] | None = None,
     ) -> list[Speech]:
+        """Speak several texts with the same references. See ``speak_each``."""
+        return self.speak_each(
+            [(text, references) for text in texts],
+            seeds=seeds,
+            sampling=sampling,
+            max_part_s=max_part_s,
+            on_frame=on_frame,
+        )
+
+    def speak_each(
+        self,
+        texts: Sequence[tuple[str, Sequence[Reference]]],
+        *,
+        seeds: Sequence[int],
+        sampling: Sampling | None = None,
+        max_part_s: float | Sequence[float] = MAX_PART_S,
+        on_frame: Callable[[], object] | None = None,
+    ) -> list[Speech]:
         """Speak several texts together. Each gives the speech that it gives alone.
 
         A text of more than 200 characters is split at sentence ends. The prompt of a part holds
         the references and the speech of earlier parts, or only the newest parts if not all fit.
 
         Args:
-            texts: At least one.
+            texts: At least one, each with clips of the voice. Without any, the model's own voice.
             seeds: One integer for each text.
-            references: Clips of the voice. Without any, the model's own voice.
             sampling: How to draw. None: as the reference implementation.
-            max_part_s: Maximum length of the speech of one part, in seconds.
+            max_part_s: Maximum length of the speech of one part, in seconds, of all or of each.
             on_frame: Called after each step, which adds a frame to each text of a batch.
 
         Raises:
@@ -138,20 +157,23 @@ class Synthesizer:
             DatasetError: The codes of a reference have the wrong shape or range.
         """
         config = self.codec.config
-        max_new_frames = int(max_part_s * config.sample_rate_hz / config.frame_length_samples) or 1
         tasks = _tasks(texts, seeds)
+        limits_s = [max_part_s] * len(texts) if isinstance(max_part_s, int | float) else max_part_s
+        for task, limit_s in zip(tasks, limits_s, strict=True):
+            num_samples = limit_s * config.sample_rate_hz
+            task.max_frames = int(num_samples / config.frame_length_samples) or 1
         generator = self._generator_for(sampling or Sampling())
         for index in range(max(len(task.parts) for task in tasks)):
             current = [task for task in tasks if index < len(task.parts)]
             codes = generator.generate(
-                [self._prompt(task, index, references, max_new_frames) for task in current],
+                [self._prompt(task, index) for task in current],
                 seeds=[(task.seed + index * NEXT_PART_SEED) % 2**63 for task in current],
-                max_new_frames=max_new_frames,
+                max_new_frames=[task.max_frames for task in current],
                 on_frame=on_frame,
             )
             for task, part_codes in zip(current, codes, strict=True):
                 task.spoken.append((task.parts[index], part_codes))
-                task.ended &= part_codes.shape[1] < max_new_frames
+                task.ended &= part_codes.shape[1] < task.max_frames
         return self._decode(tasks)
 
     def _generator_for(self, sampling: Sampling) -> Generator:
@@ -165,10 +187,8 @@ class Synthesizer:
             )
         return self._generator
 
-    def _prompt(
-        self, task: _Task, index: int, references: Sequence[Reference], max_new_frames: int
-    ) -> Tensor:
-        given = [(reference.text, reference.codes.numpy()) for reference in references]
+    def _prompt(self, task: _Task, index: int) -> Tensor:
+        given = [(reference.text, reference.codes.numpy()) for reference in task.references]
         earlier = [(text, codes.numpy()) for text, codes in task.spoken if codes.shape[1]]
         while True:
             prompt = generation_prompt(
@@ -177,7 +197,7 @@ class Synthesizer:
                 [*given, *earlier],
                 num_codebooks=self.model.config.num_codebooks,
             )
-            fits = prompt.shape[1] + max_new_frames <= self.model.config.max_seq_len
+            fits = prompt.shape[1] + task.max_frames <= self.model.config.max_seq_len
             if fits or not earlier:
                 return torch.from_numpy(prompt)
             del earlier[0]
@@ -197,10 +217,10 @@ class Synthesizer:
         ]
 
 
-def _tasks(texts: Sequence[str], seeds: Sequence[int]) -> list[_Task]:
+def _tasks(texts: Sequence[tuple[str, Sequence[Reference]]], seeds: Sequence[int]) -> list[_Task]:
     problems = [
         f"text {i}: nothing to speak in it"
-        for i, text in enumerate(texts, start=1)
+        for i, (text, _) in enumerate(texts, start=1)
         if not is_speakable(text)
     ]
     if not texts:
@@ -210,6 +230,6 @@ def _tasks(texts: Sequence[str], seeds: Sequence[int]) -> list[_Task]:
     if problems:
         raise ParamsError(list_problems("speak: correct these arguments", problems))
     return [
-        _Task(split_text(text, MAX_PART_CHARACTERS), seed)
-        for text, seed in zip(texts, seeds, strict=True)
+        _Task(split_text(text, MAX_PART_CHARACTERS), seed, references)
+        for (text, references), seed in zip(texts, seeds, strict=True)
     ]

@@ -111,6 +111,6 @@ def choose_checkpoint(
             return checkpoint
     names = ", ".join(str(checkpoint.folder) for checkpoint in adapters)
     raise CheckpointError(
-        f"merge.checkpoint: no {choice!r}; choose last, best_val_loss, "
+        f"merge.checkpoint: no {choice!r}; choose best, last, best_val_loss, "
         f"earliest_within_tolerance, the path of a reference .ckpt, or one of: {names}"
     )

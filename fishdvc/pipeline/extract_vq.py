@@ -84,11 +84,7 @@ def extract_vq(
     """
     start_s = time.monotonic()
     codec_checkpoint = base / base_params.codec_file
-    config_file = codec_config_path(codec_checkpoint)
-    if params.codec_config:
-        config_file = external_path(
-            params.codec_config, stage="extract_vq", param="extract_vq.codec_config"
-        )
+    config_file = find_codec_config(params, codec_checkpoint)
     device = choose_device(machine.accelerator)
     codec_key = _codec_key(codec_checkpoint, config_file, device)
     config = CodecConfig.read(config_file)
@@ -126,6 +122,17 @@ def extract_vq(
         f"{usage['mean_codebook_entropy_bits']} bits in a codebook, {len(too_short)} skipped, "
         f"{len(clips) - len(new)} unchanged, {time.monotonic() - start_s:.1f} s"
     )
+
+
+def find_codec_config(params: ExtractVqParams, codec_checkpoint: Path) -> Path:
+    """Return the JSON config of the codec.
+
+    Raises:
+        ParamsError: ``codec_config`` is not a file that DVC tracks.
+    """
+    if params.codec_config is None:
+        return codec_config_path(codec_checkpoint)
+    return external_path(params.codec_config, stage="extract_vq", param="extract_vq.codec_config")
 
 
 def _codec_key(codec_checkpoint: Path, config: Path, device: torch.device) -> str:

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,12 +13,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fishdvc.base.folder import base_files
-from fishdvc.errors import CheckpointError
+from fishdvc.errors import CheckpointError, ParamsError
 from fishdvc.lora.adapter import load_adapter
 from fishdvc.lora.check import check_merged
 from fishdvc.lora.checkpoint_list import Checkpoint, choose_checkpoint, read_checkpoints
+from fishdvc.lora.choice import ChosenCheckpoint
 from fishdvc.lora.files import read_adapter
 from fishdvc.lora.merge import merge_adapter
+from fishdvc.lora.model_card import model_card
 from fishdvc.lora.reference import convert_reference_adapter
 from fishdvc.model.checkpoint import load_dual_ar, load_weights
 from fishdvc.model.dual_ar import DualAR
@@ -30,6 +33,9 @@ from fishdvc.text.tokenizer import load_tokenizer
 from fishdvc.validation import Checked
 
 REFERENCE_SUFFIX = ".ckpt"
+BEST = "best"
+"""Value of ``checkpoint``: the choice of the stage ``evaluate``."""
+MODEL_CARD = "README.md"
 CHECK_TEXT = "The voice that speaks this sentence has been learnt."
 CHECK_FRAMES = 12
 LOGIT_TOLERANCE = {torch.float32: 1e-4}
@@ -42,7 +48,7 @@ class MergeParams(Checked):
     """Section ``merge`` of params.yaml."""
 
     checkpoint: str = Field(
-        description="A rule, the name of a checkpoint, or a .ckpt in data/external/merge."
+        description="best, another rule, a checkpoint's name, or a .ckpt in data/external/merge."
     )
     tolerance: float = Field(description="Of the best loss, for earliest_within_tolerance.", ge=0)
     reference_alpha: float = Field(description="LoRA alpha of a reference .ckpt.", gt=0)
@@ -57,8 +63,13 @@ def merge(
     lora_folder: Path,
     merged: Path,
     metrics: Path,
+    choice: Path | None = None,
+    base_source: str = "",
+    training: Mapping[str, Checked] | None = None,
 ) -> str:
     """Write a model folder for fish-speech v1.5 with the keys, shapes and types of the base.
+
+    The folder has a model card, ``README.md``.
 
     Args:
         params: Section ``merge``.
@@ -67,18 +78,23 @@ def merge(
         lora_folder: Folder of the adapters of a run.
         merged: Folder to create. An older folder is replaced only after all checks.
         metrics: File for the step and the loss of the chosen adapter.
+        choice: The result of the stage ``evaluate``, which ``checkpoint: best`` needs.
+        base_source: Folder or repository of the base, for the model card.
+        training: Sections of params.yaml that the adapters were trained with, for the model card.
 
     Returns:
         A summary in one line.
 
     Raises:
+        ParamsError: ``checkpoint`` is not a file that DVC tracks, or needs ``choice``.
         CheckpointError: There is no such adapter, it does not fit the base, or the merged model
             does not compute the same as the base with the adapter.
     """
     start_s = time.monotonic()
     files = base_files(base, codec_checkpoint, todo="run fetch_base again")
     with TemporaryDirectory() as workspace:
-        chosen, adapter_folder = _choose(params, lora_folder, Path(workspace))
+        evaluated = ChosenCheckpoint.read(choice) if choice else None
+        chosen, adapter_folder = _choose(params, lora_folder, evaluated, Path(workspace))
         adapter = read_adapter(adapter_folder)
         with atomic_folder(merged) as folder:
             weights = merge_adapter(load_weights(base / "model.pth"), adapter)
@@ -89,6 +105,8 @@ def merge(
             for path in files:
                 if path.name != "model.pth":
                     shutil.copyfile(path, folder / path.name)
+            card = _model_card(base_source or str(base), chosen, evaluated, training or {})
+            (folder / MODEL_CARD).write_text(card, encoding="utf-8")
             del weights
             written = load_weights(folder / "model.pth")
             check_merged(load_weights(base / "model.pth"), written, adapter)
@@ -111,7 +129,9 @@ def merge(
     )
 
 
-def _choose(params: MergeParams, lora_folder: Path, workspace: Path) -> tuple[Checkpoint, Path]:
+def _choose(
+    params: MergeParams, lora_folder: Path, evaluated: ChosenCheckpoint | None, workspace: Path
+) -> tuple[Checkpoint, Path]:
     """Return the chosen checkpoint and its folder. A reference .ckpt is converted."""
     if params.checkpoint.endswith(REFERENCE_SUFFIX):
         path = external_path(params.checkpoint, stage="merge", param="merge.checkpoint")
@@ -119,8 +139,37 @@ def _choose(params: MergeParams, lora_folder: Path, workspace: Path) -> tuple[Ch
         convert_reference_adapter(path, params.reference_alpha, folder)
         return Checkpoint(step=0, val_loss=float("nan"), folder=path.name), folder
     checkpoints = read_checkpoints(lora_folder)
-    chosen = choose_checkpoint(checkpoints, params.checkpoint, tolerance=params.tolerance)
+    name = params.checkpoint
+    if name == BEST:
+        if evaluated is None:
+            raise ParamsError("merge.checkpoint: best needs --choice, a file of evaluate")
+        name = evaluated.checkpoint
+    chosen = choose_checkpoint(checkpoints, name, tolerance=params.tolerance)
     return chosen, lora_folder / str(chosen.folder)
+
+
+def _model_card(
+    base: str,
+    chosen: Checkpoint,
+    evaluated: ChosenCheckpoint | None,
+    training: Mapping[str, Checked],
+) -> str:
+    figures = {}
+    data = None
+    # Nothing is known about the training of a reference .ckpt, whose step is 0.
+    if evaluated and chosen.step:
+        data = f"{evaluated.hours:.2f} hours, {evaluated.num_clips} clips"
+        found = {"merged": evaluated.figures.get(str(chosen.folder))}
+        found["base"] = evaluated.figures.get("base") if found["merged"] else None
+        figures = {name: values for name, values in found.items() if values}
+    return model_card(
+        base=base,
+        is_repository=not Path(base).is_dir(),
+        checkpoint=str(chosen.folder),
+        data=data,
+        figures=figures,
+        params={n: section.model_dump() for n, section in training.items()} if chosen.step else {},
+    )
 
 
 def _logit_error(base: Path, merged: Path, adapter_folder: Path) -> float:

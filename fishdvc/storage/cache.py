@@ -7,7 +7,9 @@ a hash of all inputs of a file. The cache folder can be deleted at any time.
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 CACHE_FOLDER = ".fishdvc_cache"
 
@@ -45,6 +47,15 @@ class FileCache:
         cached = self._subfolder(key) / f"{key}.{content_hash(source)}"
         cached.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, cached)
+
+    def content(self, key: str, write: Callable[[Path], object]) -> bytes:
+        """Return the content of the file of a key. After a miss, ``write`` writes it to a path."""
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / key
+            if not self.fetch(key, path):
+                write(path)
+                self.store(key, path)
+            return path.read_bytes()
 
     def _files(self, key: str) -> list[Path]:
         folder = self._subfolder(key)

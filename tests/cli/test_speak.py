@@ -16,6 +16,7 @@ import torch
 from fishdvc.audio.loudness import integrated_loudness_lufs
 from fishdvc.cli import synthesis
 from fishdvc.cli.speak import DEFAULT_BASE, DEFAULT_MERGED
+from fishdvc.generation import loading
 from fishdvc.generation import synthesizer as synthesizer_module
 from fishdvc.generation.generate import Generator
 from fishdvc.lora.files import read_adapter
@@ -137,7 +138,7 @@ def test_an_adapter_gives_the_speech_of_the_merged_model(
 def test_several_adapters_share_one_base_and_write_a_file_each(
     run: Run, make_adapter: Callable[..., Path], spy: Callable[..., list[Any]]
 ) -> None:
-    loads = spy(synthesis, "load_dual_ar")
+    loads = spy(loading, "load_dual_ar")
     first, second = make_adapter("x/step_1", 1), make_adapter("x/step_2", 2)
     adapters = ("--adapter", str(first), "--adapter", f"{second}/")
     code, out, _ = run("Hello.", *SHORT, *adapters, "-o", "hello.wav")
@@ -206,7 +207,7 @@ def test_only_small_models_are_limited_to_one_thread(
     numbers: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", numbers.append)
     run("Hello.", *BASE, "-o", "a.wav")
-    monkeypatch.setattr(synthesis, "MIN_DIM_FOR_THREADS", 192)
+    monkeypatch.setattr(loading, "MIN_DIM_FOR_THREADS", 192)
     run("Hello.", *BASE, "-o", "a.wav")
     assert numbers == [1]
 

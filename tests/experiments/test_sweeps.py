@@ -11,10 +11,13 @@ import pytest
 
 from tests.small_project import Project, stages_run
 
-OUTPUTS_EQUAL_IN_ALL_RUNS = ("data/codes", "data/protos", "data/lora", "data/merged")
+OUTPUTS_EQUAL_IN_ALL_RUNS = (
+    *("data/codes", "data/protos", "data/lora"),
+    *("data/evaluation", "data/merged"),
+)
 METRICS = [
     *("num_clips", "hours", "untuned_val_loss", "best_val_loss", "best_step", "coverage"),
-    *("merged_step", "merged_val_loss"),
+    "chosen_step",
 ]
 
 
@@ -30,7 +33,7 @@ def name_of_rank(project: Project, r: int) -> str:
 def test_queued_experiments_run_only_the_stages_that_changed(swept: Project) -> None:
     for r in (2, 4):
         log = swept.run("dvc", "queue", "logs", name_of_rank(swept, r))
-        assert stages_run(log) == ["train_lora", "merge"]
+        assert stages_run(log) == ["train_lora", "evaluate", "merge"]
 
 
 def test_queued_experiments_share_the_cache_of_clips(swept: Project) -> None:
@@ -51,6 +54,8 @@ def test_experiments_are_shown_with_params_and_metrics(swept: Project) -> None:
         figures = metrics["data/metrics/train_lora.json"]["data"]
         assert {"untuned_val_loss", "best_val_loss", "best_step", "coverage"} <= figures.keys()
         assert metrics["data/metrics/normalize.json"]["data"]["hours"] > 0
+        chosen = metrics["data/metrics/evaluate.json"]["data"]
+        assert {"chosen_step", "ended_share", "base_ended_share"} <= chosen.keys()
         assert metrics["data/metrics/merge.json"]["data"]["merged_step"] == 4
         losses.add(figures["best_val_loss"])
     assert len(losses) == 3
@@ -59,7 +64,7 @@ def test_experiments_are_shown_with_params_and_metrics(swept: Project) -> None:
     assert {row["Experiment"] for row in table} == {"", *rows} - {"baseline"}
     assert {row["lora.r"] for row in table} == {"2", "4", "8"}
     # A terminal shows the first columns first.
-    assert list(table[0])[7:15] == METRICS
+    assert list(table[0])[7:14] == METRICS
 
 
 def test_an_applied_experiment_is_up_to_date(swept: Project, tmp_path: Path) -> None:
@@ -90,7 +95,7 @@ def test_a_change_of_machine_settings_reruns_nothing(project: Project) -> None:
     assert "up to date" in project.run("dvc", "status")
 
 
-@pytest.mark.parametrize("stage", ["fetch_base", "extract_vq", "train_lora", "merge"])
+@pytest.mark.parametrize("stage", ["fetch_base", "train_lora", "evaluate", "merge"])
 def test_a_new_external_file_reruns_its_stage(stage: str, project: Project) -> None:
     (project.folder / "data/external" / stage / "new.bin").write_bytes(b"new")
     assert project.json("dvc", "status", "--json").keys() == {stage}
@@ -108,7 +113,8 @@ def test_an_adapter_of_the_last_run_is_not_deleted_when_training_starts_from_it(
     copy = f"data/external/train_lora/{Path(adapter).name}"
     project.run("cp", "-r", adapter, copy)
     project.set("train_lora", init_from=copy)
-    assert stages_run(project.run("dvc", "repro")) == ["fetch_base", "train_lora", "merge"]
+    rerun = ["fetch_base", "train_lora", "evaluate", "merge"]
+    assert stages_run(project.run("dvc", "repro")) == rerun
 
 
 def test_two_clones_make_the_same_bytes(

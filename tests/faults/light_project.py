@@ -7,6 +7,7 @@ import yaml
 
 from fishdvc.lora.adapter import add_adapter, save_adapter
 from fishdvc.lora.checkpoint_list import Checkpoint, write_checkpoints
+from fishdvc.lora.choice import ChosenCheckpoint
 from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.params import load_yaml
 from tests.small_project import SMALL, TOP, VOICE, copy_base, make_clip
@@ -44,6 +45,9 @@ def make_light_project(folder: Path) -> None:
     save_adapter(adapted, lora / name)
     losses = [Checkpoint(step=0, val_loss=9, folder=None)]
     write_checkpoints(lora, [*losses, Checkpoint(step=10, val_loss=5, folder=name)])
+    ChosenCheckpoint(
+        checkpoint=name, reason="", warning=None, num_clips=3, hours=0.1, figures={}
+    ).write(folder / "data/evaluation/choice.json")
 
 
 def tree(folder: Path) -> Tree:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from fishdvc.codec.checkpoint import load_codec
 from fishdvc.errors import CheckpointError, ParamsError
 from fishdvc.lora.adapter import add_adapter, load_adapter, save_adapter
 from fishdvc.lora.checkpoint_list import Checkpoint, write_checkpoints
+from fishdvc.lora.choice import ChosenCheckpoint
 from fishdvc.model.checkpoint import load_dual_ar, load_weights
 from fishdvc.pipeline.merge import merge
 from fishdvc.pipeline.shared_params import EXTERNAL
@@ -44,9 +46,23 @@ def adapters(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture
 def run(shipped: Any, base_folder: Path, adapters: Path) -> Any:
-    def run(*, base: Path = base_folder, lora: Path = adapters, **changes: Any) -> str:
+    def run(
+        *,
+        base: Path = base_folder,
+        lora: Path = adapters,
+        choice: Path | None = None,
+        base_source: str = "",
+        training: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> str:
+        # Most tests are about adapters and not about the choice.
+        if choice is None:
+            changes = {"checkpoint": "best_val_loss", **changes}
         return merge(
             shipped("merge", **changes),
+            choice=choice,
+            base_source=base_source,
+            training=training,
             base=base,
             codec_checkpoint=next(base_folder.glob("firefly*.pth")).name,
             lora_folder=lora,
@@ -78,9 +94,60 @@ def test_the_merged_model_computes_the_same_as_the_base_with_the_chosen_adapter(
     assert figures == {"merged_step": step, "merged_val_loss": LOSSES[step]}
 
 
+def write_choice(checkpoint: str) -> Path:
+    path = Path("choice.json")
+    ChosenCheckpoint(
+        checkpoint=checkpoint,
+        reason="It has the most similar voice.",
+        warning=None,
+        num_clips=404,
+        hours=0.52,
+        figures={"base": {"cer": 0.33, "similarity": 0.54}, checkpoint: {"cer": 0.25}},
+    ).write(path)
+    return path
+
+
+def test_best_is_the_choice_of_evaluate(run: Any) -> None:
+    run(choice=write_choice("step_000000030"))
+    assert json.loads(Path("metrics.json").read_text())["merged_step"] == 30
+    with pytest.raises(CheckpointError, match=r"no 'step_000000040'; choose best, last"):
+        run(choice=write_choice("step_000000040"))
+    with pytest.raises(ParamsError, match=r"merge\.checkpoint: best needs --choice"):
+        run(choice=None, checkpoint="best")
+    with pytest.raises(CheckpointError, match=r"cannot read no\.json"):
+        run(choice=Path("no.json"))
+
+
+def test_the_model_card_has_base_licence_data_params_and_figures(run: Any, shipped: Any) -> None:
+    run(
+        choice=write_choice("step_000000010"),
+        base_source="fishaudio/fish-speech-1.5",
+        training={"lora": shipped("lora"), "train_lora": shipped("train_lora", max_steps=77)},
+    )
+    card = (MERGED / "README.md").read_text()
+    _, header, body = card.split("---\n", 2)
+    found = yaml.safe_load(header)
+    assert found["base_model"] == "fishaudio/fish-speech-1.5"
+    assert found["license"] == "cc-by-nc-sa-4.0"
+    assert found["pipeline_tag"] == "text-to-speech"
+    assert "`step_000000010`" in body
+    assert "0.52 hours, 404 clips" in body
+    assert "| metric | merged | base |\n|---|---|---|\n| cer | 0.25 | 0.33 |\n" in body
+    assert "| similarity |  | 0.54 |" in body
+    assert "| train_lora.max_steps | 77 |" in body
+
+
+def test_a_folder_as_base_has_no_licence_in_the_card(run: Any, base_folder: Path) -> None:
+    run(choice=write_choice("step_000000010"), base_source=str(base_folder))
+    card = (MERGED / "README.md").read_text()
+    assert "license:" not in card
+    assert "base_model:" not in card
+
+
 def test_the_folder_has_all_files_of_a_base(run: Any, base_folder: Path) -> None:
     run()
-    assert {p.name for p in MERGED.iterdir()} == {p.name for p in base_folder.iterdir()}
+    expected = {p.name for p in base_folder.iterdir()} | {"README.md"}
+    assert {p.name for p in MERGED.iterdir()} == expected
     for path in base_folder.iterdir():
         if path.name != "model.pth":
             assert content_hash(MERGED / path.name) == content_hash(path)
@@ -128,7 +195,7 @@ def test_merging_a_reference_checkpoint_equals_the_reference(run: Any, assets: P
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"checkpoint": "step_40"}, r"no 'step_40'; choose last, .*step_000000010, step_000000020"),
+        ({"checkpoint": "step_40"}, r"no 'step_40'; choose best, .*step_000000010, step_000000020"),
         ({"checkpoint": "no.ckpt"}, r"merge\.checkpoint: no\.ckpt is not in data/external/merge"),
         ({"checkpoint": "data/external/merge/no.ckpt"}, r"no\.ckpt: no such file"),
         ({"lora": Path("none")}, r"none/checkpoints\.json: expected .* run train_lora again"),

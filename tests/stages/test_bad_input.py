@@ -23,6 +23,7 @@ KEYS = {
     "extract_vq": ("extract_vq", "codec_config"),
     "build_protos": ("build_protos", "val_fraction"),
     "train_lora": ("train_lora", "learning_rate"),
+    "evaluate": ("evaluate", "min_ended_share"),
     "merge": ("merge", "tolerance"),
 }
 

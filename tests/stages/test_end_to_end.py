@@ -18,12 +18,15 @@ def test_the_pipeline_writes_adapters_and_a_merged_model(project: Project) -> No
     assert metrics["coverage"] == 1
     adapters = [path.name for path in sorted((data / "lora").glob("step_*"))]
     assert adapters == ["step_000000002", "step_000000004"]
+    chosen = json.loads((data / "evaluation/choice.json").read_text())["checkpoint"]
+    assert chosen in adapters
+    assert chosen in (data / "evaluation/report/index.html").read_text()
     load_dual_ar(data / "merged")
     assert json.loads((data / "metrics/merge.json").read_text())["merged_step"] == 4
     # Git ignores or tracks all outputs, and no temporary folder is left.
     assert project.run("git", "status", "--porcelain") == ""
     tracked = project.run("git", "ls-files", "data").splitlines()
-    inputs = {".gitignore", "my-voice.dvc", "external"}
+    inputs = {".gitignore", "my-voice.dvc", "external", "eval_sentences.txt"}
     assert {Path(path).parts[1] for path in tracked} == {*inputs, "metrics"}
     assert not list(data.glob(".*.partial"))
 

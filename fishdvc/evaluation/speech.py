@@ -1,0 +1,164 @@
+"""Speak the sentences of an evaluation with the base and with adapters, and cache the speech."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load, save_file
+from torch import Tensor
+
+from fishdvc.base.folder import MODEL_FILES
+from fishdvc.codec.config import CodecConfig
+from fishdvc.device import choose_device, has_bfloat16
+from fishdvc.evaluation.results import Utterance
+from fishdvc.evaluation.sentences import Clip, Task
+from fishdvc.generation.loading import load_synthesizer
+from fishdvc.generation.settings import Sampling
+from fishdvc.generation.synthesizer import Reference, Synthesizer
+from fishdvc.lora.files import CONFIG_NAME, WEIGHTS_NAME
+from fishdvc.lora.merge import Adapter
+from fishdvc.lora.switch import read_adapters, use_adapter
+from fishdvc.model.checkpoint import load_weights
+from fishdvc.storage.cache import FileCache, combined_key, content_hash
+from fishdvc.storage.imports import imported_files
+
+FULL_SCALE = 32767
+"""Speech is stored as 16-bit integers."""
+Arrays = dict[str, NDArray[Any]]
+
+
+class Speaker:
+    """Speaks all tasks with the base or an adapter, or reads the speech from the cache.
+
+    The base and the codec are loaded when speech is not in the cache. Adapters are then merged into
+    this one base in turn.
+
+    Args:
+        base: Folder of the base model.
+        codec_file: Weights of the codec.
+        codec_config: JSON of the codec.
+        device_name: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        tasks: What to speak.
+        sampling: How to draw.
+        cache: Keeps the speech of each row in a file.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        codec_file: Path,
+        codec_config: Path,
+        device_name: str,
+        *,
+        tasks: Sequence[Task],
+        sampling: Sampling,
+        cache: FileCache,
+    ) -> None:
+        self.base, self.codec_file, self.codec_config = base, codec_file, codec_config
+        self.device_name, self.tasks, self.sampling = device_name, tasks, sampling
+        self.cache = cache
+        config = CodecConfig.read(codec_config)
+        self.sample_rate_hz = config.sample_rate_hz
+        self.frame_rate_hz = config.sample_rate_hz / config.frame_length_samples
+        files = [*(base / name for name in MODEL_FILES), codec_file, codec_config]
+        files += imported_files(Path(__file__))
+        device = choose_device(device_name)
+        self._key = combined_key(
+            device.type,
+            has_bfloat16(device),
+            sampling,
+            [task.key for task in tasks],
+            *map(content_hash, files),
+        )
+
+    def speak(self, adapter: Path | None) -> tuple[str, dict[str, Utterance]]:
+        """Speak all tasks with an adapter, or with the base if it is None.
+
+        Returns:
+            A key of the speech, and the speech by name of the sentence.
+
+        Raises:
+            CheckpointError: The adapter cannot be read or was trained on another base.
+        """
+        files = [adapter / CONFIG_NAME, adapter / WEIGHTS_NAME] if adapter else []
+        key = combined_key(self._key, "speech", *map(content_hash, files))
+        return key, self._utterances(key, lambda: self._speak(adapter))
+
+    def decode_recordings(self) -> tuple[str, dict[str, Utterance]]:
+        """Decode the codes of the recordings. Return as ``speak``."""
+        key = combined_key(self._key, "codec")
+        return key, self._utterances(key, self._decode_recordings)
+
+    @cached_property
+    def _synthesizer(self) -> Synthesizer:
+        return load_synthesizer(self.base, self.codec_file, self.codec_config, self.device_name)
+
+    def _speak(self, adapter: Path | None) -> Arrays:
+        synthesizer = self._synthesizer
+        changes = Adapter({}, 1.0)
+        if adapter:
+            (changes,) = read_adapters(synthesizer.model, [adapter])
+        use_adapter(synthesizer.model, load_weights(self.base / "model.pth"), changes)
+        speeches = synthesizer.speak_each(
+            [(task.sentence.text, _references(task.reference)) for task in self.tasks],
+            seeds=[task.seed for task in self.tasks],
+            sampling=self.sampling,
+            # Half a frame more, so that rounding does not lose a frame.
+            max_part_s=[(task.max_frames + 0.5) / self.frame_rate_hz for task in self.tasks],
+        )
+        arrays: Arrays = {}
+        for task, speech in zip(self.tasks, speeches, strict=True):
+            ended = speech.ended and speech.codes.shape[1] < task.max_frames
+            arrays |= _arrays(task, speech.samples, speech.codes, ended=ended)
+        return arrays
+
+    def _decode_recordings(self) -> Arrays:
+        arrays: Arrays = {}
+        for task in self.tasks:
+            if task.recording:
+                codes = torch.from_numpy(task.recording.codes.astype(np.int64))
+                samples, _ = self._synthesizer.codec.decode(
+                    codes.unsqueeze(0), torch.tensor([codes.shape[1]])
+                )
+                arrays |= _arrays(task, samples[0].cpu(), codes, ended=True)
+        return arrays
+
+    def _utterances(self, key: str, compute: Callable[[], Arrays]) -> dict[str, Utterance]:
+        arrays = load(self.cache.content(key, lambda path: save_file(compute(), path)))
+        return {
+            task.sentence.name: Utterance(
+                text=task.sentence.text,
+                speaker=task.sentence.speaker,
+                samples=_as_float(arrays[f"{task.sentence.name}.samples"]),
+                sample_rate_hz=self.sample_rate_hz,
+                codes=arrays[f"{task.sentence.name}.codes"],
+                ended=bool(arrays[f"{task.sentence.name}.ended"]),
+                real_duration_s=task.recording.num_frames / self.frame_rate_hz
+                if task.recording
+                else None,
+            )
+            for task in self.tasks
+            if f"{task.sentence.name}.ended" in arrays
+        }
+
+
+def _as_float(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    return np.divide(samples, FULL_SCALE, dtype=np.float32)
+
+
+def _references(clip: Clip | None) -> list[Reference]:
+    return [Reference(clip.text, torch.from_numpy(clip.codes))] if clip else []
+
+
+def _arrays(task: Task, samples: Tensor, codes: Tensor, *, ended: bool) -> Arrays:
+    rounded = np.rint(samples.numpy() * FULL_SCALE).astype(np.int16)
+    name = task.sentence.name
+    return {
+        f"{name}.samples": rounded,
+        f"{name}.codes": codes.numpy().astype(np.int16),
+        f"{name}.ended": np.array(ended),
+    }
