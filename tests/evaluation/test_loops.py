@@ -47,6 +47,11 @@ def test_repeated_word_of_half_a_second_is_no_loop() -> None:
     assert share(np.concatenate([word, codes(50, seed=1), word], axis=1)) == 0
 
 
+def test_repeated_ngram_at_the_ends_is_found() -> None:
+    ngram = codes(16)
+    assert share(np.concatenate([ngram, codes(34, seed=1), ngram], axis=1)) == 16 / 66
+
+
 def test_pause_is_no_loop() -> None:
     spoken = np.concatenate([codes(50), np.zeros((4, 50), int)], axis=1)
     assert looped_share(spoken, np.arange(100) < 50) == 0

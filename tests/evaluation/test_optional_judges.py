@@ -26,7 +26,7 @@ needs_resemblyzer = pytest.mark.skipif(
 )
 
 ALLISON = ("conf-lockednow.mp3", "all-circuits-busy-now.mp3", "conf-now-unmuted.mp3")
-CARLO = ("vm-undelete.wav", "num-was-successfully.mp3", "please-try-call-later.mp3")
+CARLO = ("vm-undelete.wav", "num-was-successfully.mp3", "please-try-call-later.flac")
 
 
 def clip(top: Path, speaker: str, name: str) -> Utterance:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fishdvc.evaluation.results import Utterance
-from fishdvc.evaluation.signal import METRICS, SignalJudge
+from fishdvc.evaluation.signal import METRICS, SignalJudge, ltas_db
 from tests.evaluation.speech import RATE_HZ, buzz, utterance
 
 
@@ -79,6 +79,18 @@ def test_spectrum_difference_ignores_the_level_and_sees_the_tilt(judge: SignalJu
     duller = measure(judge, utterance(buzz(200, 2, tilt=2)))["ltas_difference_db"]
     assert soft == pytest.approx(0, abs=0.5)
     assert 1 < dull < duller
+
+
+def test_loop_counts_only_where_the_speech_is_loud(judge: SignalJudge) -> None:
+    half = np.concatenate([buzz(200, 2), np.zeros(2 * RATE_HZ, np.float32)])
+    stuck = np.concatenate([np.arange(50), np.zeros(50, int)])[None]
+    assert measure(judge, utterance(half, codes=stuck))["looped_share"] == 0
+    values = measure(judge, utterance(half, codes=stuck[:, ::-1]))
+    assert values["looped_share"] == pytest.approx(0.49)
+
+
+def test_spectrum_has_mean_zero() -> None:
+    assert ltas_db(buzz(200, 2)).mean() == pytest.approx(0, abs=1e-9)
 
 
 def test_silence_has_the_largest_difference_of_voice(judge: SignalJudge) -> None:
