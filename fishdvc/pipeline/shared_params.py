@@ -15,7 +15,8 @@ OUTPUTS = Path("data")
 """Folder of the outputs of all stages."""
 # fmt: off
 OUTPUT_NAMES = (
-    "base", "normalized", "codes", "protos", "lora", "logs", "merged", "metrics", "reports",
+    "base", "normalized", "codes", "protos", "lora", "logs", "evaluation", "merged", "metrics",
+    "reports",
 )
 # fmt: on
 """Names of the outputs in it."""
