@@ -27,7 +27,9 @@ from fishdvc.cli.params import Params
 from fishdvc.corpus.report import FRAMES_PER_S
 from fishdvc.device import choose_device, has_bfloat16
 from fishdvc.errors import FishdvcError
-from fishdvc.model.config import DualARConfig, read_config
+from fishdvc.model.checkpoint import meta_dual_ar
+from fishdvc.model.config import read_config
+from fishdvc.model.dual_ar import DualAR
 from fishdvc.pipeline.fetch_base import folder_files
 from fishdvc.storage.imports import TOP
 from fishdvc.training.memory import USABLE_SHARE
@@ -58,14 +60,14 @@ class FoundBase:
     Attributes:
         line: The line to print.
         folder: Folder of the model and its tokenizer. None if it is not on this machine.
-        config: Sizes of the model, if it is on this machine.
+        model: The model without values, if its config.json is on this machine.
         num_bytes: Size of all files.
         codec_bytes: Size of the codec's weights.
     """
 
     line: Line
     folder: Path | None = None
-    config: DualARConfig | None = None
+    model: DualAR | None = None
     num_bytes: int = 0
     codec_bytes: int = 0
 
@@ -80,9 +82,9 @@ def check_packages() -> Line:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
             problems.append(f"{requirement} is not installed")
-            continue
-        if not requirement.specifier.contains(version, prereleases=True):
-            problems.append(f"{requirement} is needed, {version} is installed")
+        else:
+            if not requirement.specifier.contains(version, prereleases=True):
+                problems.append(f"{requirement} is needed, {version} is installed")
     if problems:
         todo = "pip install -c constraints.txt -e ."
         return Line("packages", f"{'; '.join(problems)}; run {todo}", "warning")
@@ -90,12 +92,7 @@ def check_packages() -> Line:
 
 
 def check_base(params: Params, base: Path) -> FoundBase:
-    """Find the files of the base.
-
-    Args:
-        params: All parameters.
-        base: Output of the stage ``fetch_base``, which may not exist yet.
-    """
+    """Find the files of the base in its source or in ``base``, the output of ``fetch_base``."""
     source, codec = params.base.source, params.base.codec_file
     licence = ""
     if params.base.revision == PUBLISHED_REVISION and not Path(source).is_dir():
@@ -107,8 +104,7 @@ def check_base(params: Params, base: Path) -> FoundBase:
             files = base_files(base, codec, todo="run dvc repro fetch_base")
             text = f"all files of {source} are in {base}"
         else:
-            sizes = {name: file.num_bytes for name, file in PUBLISHED_FILES.items()}
-            num_bytes = sum(sizes.values())
+            num_bytes = sum(file.num_bytes for file in PUBLISHED_FILES.values())
             text = f"fetch_base downloads {source} (the published one has {num_bytes / 1e9:.1f} GB)"
             return FoundBase(Line("base", text + licence), num_bytes=num_bytes)
         config = read_config(files[0])
@@ -120,7 +116,7 @@ def check_base(params: Params, base: Path) -> FoundBase:
     return FoundBase(
         Line("base", text + licence),
         folder=files[0].parent,
-        config=config,
+        model=meta_dual_ar(config),
         num_bytes=sum(sizes.values()),
         codec_bytes=sizes[codec],
     )
@@ -129,25 +125,27 @@ def check_base(params: Params, base: Path) -> FoundBase:
 def check_machine(params: Params, base: FoundBase, speech_s: float) -> Iterator[Line]:
     """Check the disk, the device and the memory, and estimate the time.
 
+    Without the base's config.json, memory and time are not estimated.
+
     Args:
         params: All parameters.
-        base: The base. Without its config.json, memory and time are not estimated.
+        base: The base.
         speech_s: Length of all clips, in seconds. 0: unknown.
     """
     yield _check_disk(params, base, speech_s)
     line, device, gflops = _check_device(params)
     yield line
-    if base.config and line.level != "error":
-        yield _check_memory(params, base.config, device)
+    if base.model and line.level != "error":
+        yield _check_memory(params, base.model, device)
         if speech_s:
-            yield _estimate_time(params, base.config, base.codec_bytes, device, gflops, speech_s)
+            yield _estimate_time(params, base.model, base.codec_bytes, device, gflops, speech_s)
 
 
 def _check_disk(params: Params, base: FoundBase, speech_s: float) -> Line:
     """Compare the free space with what the run writes, if no output is there yet."""
     train = params.train_lora
     num_checkpoints = train.max_steps // train.checkpoint_every_steps + 1
-    adapter_bytes = 4 * num_trained(base.config, params.lora) if base.config else 0
+    adapter_bytes = 4 * num_trained(base.model, params.lora) if base.model else 0
     num_models = 2 + params.merge.safetensors  # data/base and data/merged
     needed = COPIES * (num_models * base.num_bytes + AUDIO_BYTES_PER_S * speech_s)
     # The run's folder in .fishdvc_cache holds the adapters too.
@@ -158,11 +156,7 @@ def _check_disk(params: Params, base: FoundBase, speech_s: float) -> Line:
 
 
 def _check_device(params: Params) -> tuple[Line, torch.device, float]:
-    """Find the device and measure its speed.
-
-    Returns:
-        The line, the device, and the speed of a matrix product in GFLOP/s.
-    """
+    """Return the line, the device and the speed of a matrix product in GFLOP/s."""
     machine = params.machine
     try:
         device = choose_device(machine.accelerator)
@@ -172,11 +166,8 @@ def _check_device(params: Params) -> tuple[Line, torch.device, float]:
     gflops = _measure_gflops(device, torch.bfloat16 if half else torch.float32)
     speed = f"{gflops:,.0f} GFLOP/s in {'bfloat16' if half else 'float32'}"
     if device.type != "cuda":
-        return (
-            Line("device", f"{device.type}, {torch.get_num_threads()} threads, {speed}"),
-            device,
-            gflops,
-        )
+        text = f"{device.type}, {torch.get_num_threads()} threads, {speed}"
+        return Line("device", text), device, gflops
     name, count = torch.cuda.get_device_name(), torch.cuda.device_count()
     if machine.devices != "auto" and machine.devices > count:
         text = f"machine.devices: expected at most {count}, got {machine.devices}"
@@ -187,11 +178,11 @@ def _check_device(params: Params) -> tuple[Line, torch.device, float]:
     return Line("device", f"{count} x {name}, {speed}"), device, gflops
 
 
-def _check_memory(params: Params, config: DualARConfig, device: torch.device) -> Line:
+def _check_memory(params: Params, model: DualAR, device: torch.device) -> Line:
     """Compare the free memory with an estimate of what a training step needs."""
     train = params.train_lora
     in_half = train.precision == "bf16-true" or (train.precision == "auto" and has_bfloat16(device))
-    memory = step_memory(config, params.lora, train, value_bytes=2 if in_half else 4)
+    memory = step_memory(model, params.lora, train, value_bytes=2 if in_half else 4)
     num_checkpointed = memory.num_blocks if train.gradient_checkpointing == "on" else 0
     if device.type == "cuda":
         free, kind = torch.cuda.mem_get_info(device)[0], "GPU memory"
@@ -214,7 +205,7 @@ def _check_memory(params: Params, config: DualARConfig, device: torch.device) ->
 
 def _estimate_time(
     params: Params,
-    config: DualARConfig,
+    model: DualAR,
     codec_bytes: int,
     device: torch.device,
     gflops: float,
@@ -222,7 +213,7 @@ def _estimate_time(
 ) -> Line:
     """Estimate the time of training and, on a CPU, of encoding, within a factor of about 2."""
     train = params.train_lora
-    training_s = training_gflop(config, train) / gflops / EFFICIENCY[device.type]
+    training_s = training_gflop(model, train) / gflops / EFFICIENCY[device.type]
     text = f"roughly {_shown(training_s)} for {train.max_steps} steps"
     if device.type == "cpu":
         encoding_s = speech_s * codec_bytes * GFLOP_PER_CODEC_BYTE_AND_S / gflops
