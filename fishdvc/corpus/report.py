@@ -8,9 +8,8 @@ from pydantic import Field
 
 from fishdvc.corpus.findings import DataReport, DataWarning, SpeakerSummary
 from fishdvc.corpus.histograms import histograms
-from fishdvc.corpus.measured import MeasuredClip
+from fishdvc.corpus.measured import MeasuredClip, compare_rates
 from fishdvc.corpus.repetitions import find_near_copies, find_repeated_texts
-from fishdvc.corpus.speaking_rate import compare_rates
 from fishdvc.text.clean import clean_text
 from fishdvc.text.prompt import generation_prompt
 from fishdvc.text.tokenizer import Tokenizer
@@ -122,20 +121,21 @@ class Target:
 
 
 def build_report(
-    clips: Sequence[MeasuredClip],
-    unusable: Sequence[str],
-    params: CheckParams,
-    target: Target,
+    clips: Sequence[MeasuredClip], unusable: Sequence[str], params: CheckParams, target: Target
 ) -> DataReport:
-    """Compare the measures of all clips with the thresholds.
+    """Compare the measures of all usable clips with the thresholds.
 
-    Args:
-        clips: Usable clips.
-        unusable: One line per problem of clips that cannot be used.
-        params: Thresholds.
-        target: What the stages make of a clip.
+    The warning ``unusable`` lists the lines of ``unusable``.
     """
-    speakers = _speakers(clips)
+    by_speaker = defaultdict[str, list[MeasuredClip]](list)
+    for clip in clips:
+        by_speaker[clip.clip.speaker].append(clip)
+    speakers = [
+        SpeakerSummary(
+            name=name, num_clips=len(group), duration_s=sum(c.audio.duration_s for c in group)
+        )
+        for name, group in sorted(by_speaker.items())
+    ]
     files = defaultdict[str, list[str]](list, unusable=list(unusable))
     for speaker in speakers:
         if (minutes := speaker.duration_s / 60) < params.min_speaker_minutes:
@@ -147,7 +147,8 @@ def build_report(
     for clip, lufs in zip(clips, normalized_lufs, strict=True):
         if (below_lu := target.loudness_lufs - lufs) > params.max_loudness_below_target_lu:
             files["quiet"].append(f"{clip.clip.audio}: {below_lu:.1f} LU below the target")
-    files["speaking_rate"] += _rate_outliers(clips, params.max_speaking_rate_deviations)
+    for group in by_speaker.values():
+        files["speaking_rate"] += _rate_outliers(group, params.max_speaking_rate_deviations)
     copies = list(find_near_copies(clips, max_distance_db=params.max_copy_distance_db))
     files["copies"] += [
         f"{one.clip.audio} = {other.clip.audio}: {distance_db:.1f} dB apart"
@@ -167,16 +168,6 @@ def build_report(
             if files[kind]
         ),
     )
-
-
-def _speakers(clips: Sequence[MeasuredClip]) -> list[SpeakerSummary]:
-    durations_s = defaultdict[str, list[float]](list)
-    for clip in clips:
-        durations_s[clip.clip.speaker].append(clip.audio.duration_s)
-    return [
-        SpeakerSummary(name=name, num_clips=len(values_s), duration_s=sum(values_s))
-        for name, values_s in sorted(durations_s.items())
-    ]
 
 
 def _audio_findings(clip: MeasuredClip, params: CheckParams) -> Iterator[tuple[str, str]]:
@@ -219,14 +210,10 @@ def _normalized_lufs(clip: MeasuredClip, target: Target) -> float:
 
 
 def _rate_outliers(clips: Sequence[MeasuredClip], max_deviations: float) -> Iterator[str]:
-    by_speaker = defaultdict[str, list[MeasuredClip]](list)
-    for clip in clips:
-        by_speaker[clip.clip.speaker].append(clip)
-    for group in by_speaker.values():
-        ratios, deviations = compare_rates([clip.letters_per_s for clip in group])
-        for clip, ratio, deviation in zip(group, ratios, deviations, strict=True):
-            if abs(deviation) > max_deviations:
-                yield (
-                    f"{clip.clip.audio}: {ratio:.2f} times the usual rate, "
-                    f"{clip.audio.duration_s:.1f} s: {clip.text.strip()}"
-                )
+    ratios, deviations = compare_rates([clip.letters_per_s for clip in clips])
+    for clip, ratio, deviation in zip(clips, ratios, deviations, strict=True):
+        if abs(deviation) > max_deviations:
+            yield (
+                f"{clip.clip.audio}: {ratio:.2f} times the usual rate, "
+                f"{clip.audio.duration_s:.1f} s: {clip.text.strip()}"
+            )

@@ -1,7 +1,6 @@
 """Stage ``check``: report what in the data may harm training. It never stops a run."""
 
 import functools
-import tempfile
 import time
 from pathlib import Path
 
@@ -41,31 +40,20 @@ def check(
 ) -> str:
     """Write the data report as JSON and as text.
 
-    Args:
-        dataset: Folder of the dataset.
-        params: Thresholds of the warnings.
-        normalize: Parameters of the stage ``normalize``, whose result is predicted.
-        max_length: Longest clip that is trained on, in tokens.
-        workers: Number of processes. 0: one per core.
-        base: Folder of the base model, for its tokenizer.
-        report: JSON file to write.
-        text: Text file to write.
+    The tokenizer is that of the model in ``base``. Other arguments are those of
+    ``report_on_data``.
 
     Returns:
         Summary of the stage in one line.
 
     Raises:
         CheckpointError: The tokenizer cannot be loaded.
-        DatasetError: The folder of the dataset does not exist or has no clips.
+        DatasetError: As ``report_on_data``.
     """
     start_s = time.monotonic()
+    tokenizer = load_tokenizer(base)
     found = report_on_data(
-        dataset,
-        params,
-        normalize,
-        max_length=max_length,
-        workers=workers,
-        tokenizer=load_tokenizer(base),
+        dataset, params, normalize, max_length=max_length, workers=workers, tokenizer=tokenizer
     )
     write_report(report, found)
     write_text(text, format_report(found))
@@ -84,6 +72,14 @@ def report_on_data(
     """Measure the clips of a dataset and compare them with the thresholds.
 
     Measures are kept by content in ``.fishdvc_cache/``, so that a new clip costs one clip.
+
+    Args:
+        dataset: Section of params.yaml.
+        params: Thresholds of the warnings.
+        normalize: Parameters of the stage ``normalize``, whose result is predicted.
+        max_length: Longest clip that is trained on, in tokens.
+        workers: Number of processes. 0: one per core.
+        tokenizer: Tokenizer of the base. None: see ``Target``.
 
     Raises:
         DatasetError: The folder of the dataset does not exist or has no clips.
@@ -140,15 +136,13 @@ def _measure_audio(
         key = combined_key(content_hash(path), threshold_dbfs, code)
     except OSError as error:
         raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "measures.json"
-        if cache.fetch(key, file):
-            return _MEASURES.validate_json(file.read_bytes())
-        try:
-            audio = measure_audio(read_waveform(path), silence_threshold_dbfs=threshold_dbfs)
-        except AudioError as error:
-            where = "" if str(error).startswith(str(path)) else f"{path}: "
-            raise AudioError(f"{where}{error}") from error
-        file.write_bytes(_MEASURES.dump_json(audio))
-        cache.store(key, file)
-    return audio
+
+    def write(measured: Path) -> None:
+        audio = measure_audio(read_waveform(path), silence_threshold_dbfs=threshold_dbfs)
+        measured.write_bytes(_MEASURES.dump_json(audio))
+
+    try:
+        return _MEASURES.validate_json(cache.content(key, write))
+    except AudioError as error:
+        where = "" if str(error).startswith(str(path)) else f"{path}: "
+        raise AudioError(f"{where}{error}") from error

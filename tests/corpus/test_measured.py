@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fishdvc.corpus.speaking_rate import LETTERS_PER_CLIP, compare_rates, spoken_letters
+from fishdvc.corpus.measured import LETTERS_PER_CLIP, compare_rates, spoken_letters
 
 
 @pytest.mark.parametrize(
