@@ -166,6 +166,11 @@ class CodecConfig(Checked):
         return self.hop_length * self.mel_frames_per_frame
 
     @property
+    def frame_rate_hz(self) -> float:
+        """Frames of codes per second."""
+        return self.sample_rate_hz / self.frame_length_samples
+
+    @property
     def min_num_samples(self) -> int:
         """Minimum length of a clip: one frame, and enough for the spectrogram's padding."""
         return max(self.frame_length_samples, self.spec_transform.min_num_samples)

@@ -3,18 +3,18 @@
 import contextlib
 import io
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 
 import numpy as np
 import onnxruntime
 import torch
 from distillmos import ConvTransformerSQAModel
 
-from fishdvc.evaluation.packages import package_folder
 from fishdvc.evaluation.results import Measures, Metric, Utterance
 from fishdvc.evaluation.samples import SAMPLE_RATE_HZ, Samples, for_models
 from fishdvc.storage.cache import combined_key
 
+DNSMOS_MODEL = "speechmos/dnsmos_models/sig_bak_ovr.onnx"
 DNSMOS_NUM_SAMPLES = int(9.01 * SAMPLE_RATE_HZ)
 """Length of the speech that DNSMOS rates at once."""
 DNSMOS_SCALE = (-0.06766283, 1.11546468, 0.04602535)
@@ -47,7 +47,7 @@ class NaturalnessJudge:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         self._dnsmos = onnxruntime.InferenceSession(
-            package_folder("speechmos") / "dnsmos_models" / "sig_bak_ovr.onnx", options
+            str(distribution("speechmos").locate_file(DNSMOS_MODEL)), options
         )
         packages = ("distillmos", "speechmos", "onnxruntime", "torch")
         self.key = combined_key("naturalness 1", [version(name) for name in packages])

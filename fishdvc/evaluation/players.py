@@ -1,19 +1,22 @@
 """Write the sounds and spectrograms of a row for the listening page."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fishdvc.evaluation.page import audio, spectrogram
+from fishdvc.audio.export import write_speech
+from fishdvc.audio.waveform import Waveform
+from fishdvc.evaluation.page.spectrogram import write_spectrogram
 from fishdvc.evaluation.results import Measures, Player, Utterance
 from fishdvc.storage.cache import FileCache, combined_key, content_hash
 from fishdvc.storage.imports import imported_files
 
 MIN_S = 0.1
 """Shorter sounds are extended by silence, because a player needs something to play."""
-Write = Callable[[Path, NDArray[np.float32], int], None]
+AUDIO_SUFFIX = ".mp3"
+"""Every browser plays MP3. Safari does not play all Opus files."""
+SPECTROGRAM_SUFFIX = ".png"
 
 
 def write_players(
@@ -30,31 +33,24 @@ def write_players(
         folder: Folder of the page.
         row: Name of the row.
         key: Hash of the utterances.
-        utterances: By name of the sentence.
+        utterances: By name of the sentence. Their sample rate is one of MP3, such as 44100.
         measures: Of each utterance.
         cache: Keeps the files.
 
     Returns:
         Players by name of the sentence.
     """
-    code = {
-        module: combined_key(*map(content_hash, imported_files(Path(str(module.__file__)))))
-        for module in (audio, spectrogram)
-    }
+    code = combined_key(*map(content_hash, imported_files(Path(__file__))))
     players = {}
     for sentence, utterance in utterances.items():
-        paths = []
-        for module, write, suffix in (
-            (audio, audio.write_audio, audio.AUDIO_SUFFIX),
-            (spectrogram, spectrogram.write_spectrogram, spectrogram.SPECTROGRAM_SUFFIX),
-        ):
-            path = folder / "rows" / row / f"{sentence}{suffix}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file_key = combined_key(key, sentence, code[module])
-            if not cache.fetch(file_key, path):
-                _write(write, path, utterance)
-                cache.store(file_key, path)
-            paths.append(path.relative_to(folder).as_posix())
+        paths = [f"rows/{row}/{sentence}{end}" for end in (AUDIO_SUFFIX, SPECTROGRAM_SUFFIX)]
+        for path in paths:
+            file = folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file_key = combined_key(key, sentence, file.suffix, code)
+            if not cache.fetch(file_key, file):
+                write_media(file, utterance)
+                cache.store(file_key, file)
         players[sentence] = Player(
             audio=paths[0],
             spectrogram=paths[1],
@@ -64,7 +60,13 @@ def write_players(
     return players
 
 
-def _write(write: Write, path: Path, utterance: Utterance) -> None:
-    missing = round(MIN_S * utterance.sample_rate_hz) - len(utterance.samples)
+def write_media(path: Path, utterance: Utterance) -> None:
+    """Write the sound or the spectrogram of an utterance, by the suffix of the path."""
+    rate_hz = utterance.sample_rate_hz
+    missing = round(MIN_S * rate_hz) - len(utterance.samples)
     samples = np.pad(utterance.samples, (0, max(0, missing)))
-    write(path, samples, utterance.sample_rate_hz)
+    if path.suffix == AUDIO_SUFFIX:
+        waveform = Waveform(samples=samples, sample_rate_hz=rate_hz)
+        write_speech(path, waveform, suffix=AUDIO_SUFFIX)
+    else:
+        write_spectrogram(path, samples, rate_hz)

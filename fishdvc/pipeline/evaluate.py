@@ -146,10 +146,10 @@ def evaluate(
     training = read_clips(protos / "train")
     cache = project_cache("evaluate")
     speaker = Speaker(
-        base,
-        codec_file,
-        codec_config,
-        machine.accelerator,
+        base=base,
+        codec_file=codec_file,
+        codec_config=codec_config,
+        device_name=machine.accelerator,
         tasks=tasks,
         sampling=Sampling(
             temperature=params.temperature,
@@ -211,7 +211,7 @@ def evaluate(
             **{f"base_{name}": value for name, value in of_base.items()},
         },
     )
-    hours = sum(clip.num_frames for clip in training) / _frame_rate_hz(config) / 3600
+    hours = sum(clip.num_frames for clip in training) / config.frame_rate_hz / 3600
     chosen_checkpoint(evaluation, num_clips=len(training), hours=hours).write(choice)
     summary = (
         f"evaluate: {chosen.checkpoint} of {len(voices) - len(BOUNDS) - 1} checkpoints, "
@@ -229,7 +229,7 @@ def _plan(
     if path and path.absolute() != SENTENCES.absolute():
         path = _external(str(path), "sentences")
     limits = Limits(
-        frame_rate_hz=_frame_rate_hz(config),
+        frame_rate_hz=config.frame_rate_hz,
         max_seq_len=read_config(base / "config.json").max_seq_len,
         max_length_ratio=params.max_length_ratio,
     )
@@ -246,10 +246,6 @@ def _plan(
             "of your own; add shorter clips, or set evaluate.sentences"
         )
     return tasks
-
-
-def _frame_rate_hz(config: CodecConfig) -> float:
-    return config.sample_rate_hz / config.frame_length_samples
 
 
 def _external(value: str, param: str) -> Path:

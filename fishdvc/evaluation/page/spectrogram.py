@@ -9,7 +9,6 @@ from PIL import Image
 
 from fishdvc.audio.mel import LogMelSpectrogram
 
-SPECTROGRAM_SUFFIX = ".png"
 SIZE = (400, 80)
 """Width and height in pixels. The height is the number of mel bands."""
 
@@ -25,7 +24,7 @@ COLORS = ("#0b1220", "#17345c", "#1c6c86", "#46b09f", "#c9dc8b", "#fff6cf")
 
 
 def write_spectrogram(path: Path, samples: NDArray[np.float32], sample_rate_hz: int) -> None:
-    """Write a picture of the mel spectrogram, and create its folder if necessary.
+    """Write a picture of the mel spectrogram.
 
     Time runs from left to right over the whole width. Frequency runs from 0 Hz at the bottom to
     half the sample rate on the mel scale. The loudest magnitude of a clip has the brightest color.
@@ -34,9 +33,6 @@ def write_spectrogram(path: Path, samples: NDArray[np.float32], sample_rate_hz: 
         path: PNG file to write.
         samples: ``(samples,)`` in -1..1.
         sample_rate_hz: Sample rate of the samples.
-
-    Raises:
-        OSError: The file cannot be written.
     """
     width, num_mels = SIZE
     n_fft = sample_rate_hz // 20
@@ -53,7 +49,6 @@ def write_spectrogram(path: Path, samples: NDArray[np.float32], sample_rate_hz: 
     # The nearest pixel, because a mean of two indices of colors has no meaning.
     picture = picture.resize(SIZE, Image.Resampling.NEAREST)
     picture.putpalette(_palette())
-    path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, format="PNG", optimize=True)
 
 

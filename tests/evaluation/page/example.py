@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from fishdvc.audio.resample import resample
 from fishdvc.audio.waveform import read_waveform
 from fishdvc.corpus.findings import DataReport, DataWarning, Histogram, SpeakerSummary
-from fishdvc.evaluation.page.audio import AUDIO_SUFFIX, write_audio
 from fishdvc.evaluation.page.page import write_page
-from fishdvc.evaluation.page.spectrogram import SPECTROGRAM_SUFFIX, write_spectrogram
+from fishdvc.evaluation.players import AUDIO_SUFFIX, SPECTROGRAM_SUFFIX, write_media
 from fishdvc.evaluation.results import (
     Choice,
     Evaluation,
@@ -26,6 +25,7 @@ from fishdvc.evaluation.results import (
     Row,
     RowKind,
     Sentence,
+    Utterance,
 )
 
 CLIPS = Path(__file__).parents[3] / "data/raw/allison-en"
@@ -217,7 +217,9 @@ def real_sentences(number: int) -> tuple[tuple[Sentence, ...], list[NDArray[np.f
     return tuple(sentences), sounds
 
 
-def write_media(folder: Path, evaluation: Evaluation, sounds: list[NDArray[np.float32]]) -> None:
+def write_all_media(
+    folder: Path, evaluation: Evaluation, sounds: list[NDArray[np.float32]]
+) -> None:
     """Write a sound and a picture for each player: the sentence's sound with noise by the row."""
     rng = np.random.default_rng(0)
     for number, row in enumerate(evaluation.rows):
@@ -226,8 +228,10 @@ def write_media(folder: Path, evaluation: Evaluation, sounds: list[NDArray[np.fl
             if player is not None:
                 noise = 0.004 * (number % 7) * rng.standard_normal(len(sound), np.float32)
                 samples = (sound + noise * (number > 1)).astype(np.float32)
-                write_audio(folder / player.audio, samples, RATE_HZ)
-                write_spectrogram(folder / player.spectrogram, samples, RATE_HZ)
+                utterance = Utterance(text="", speaker="", samples=samples, sample_rate_hz=RATE_HZ)
+                for path in (folder / player.audio, folder / player.spectrogram):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write_media(path, utterance)
 
 
 def write_example(folder: Path, *, num_checkpoints: int, passing: bool = True) -> Evaluation:
@@ -236,7 +240,7 @@ def write_example(folder: Path, *, num_checkpoints: int, passing: bool = True) -
     evaluation = make_evaluation(
         num_checkpoints=num_checkpoints, sentences=sentences, passing=passing
     )
-    write_media(folder, evaluation, sounds)
+    write_all_media(folder, evaluation, sounds)
     write_page(
         folder,
         evaluation,

@@ -8,8 +8,9 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
-from fishdvc.evaluation.page.audio import AUDIO_SUFFIX, write_audio
 from fishdvc.evaluation.page.spectrogram import SIZE, write_spectrogram
+from fishdvc.evaluation.players import write_media
+from tests.evaluation.speech import buzz, utterance
 
 RATE_HZ = 44_100
 
@@ -27,14 +28,14 @@ def brightness(path: Path) -> NDArray[np.uint16]:
 
 
 def test_a_sound_is_a_small_mp3(tmp_path: Path) -> None:
-    path = tmp_path / f"audio/base/a{AUDIO_SUFFIX}"
-    write_audio(path, tone(440), RATE_HZ)
+    path = tmp_path / "a.mp3"
+    write_media(path, utterance(buzz(440, 1)))
     assert soundfile.info(path).format == "MP3"
     assert path.stat().st_size < 20_000
 
 
 def test_time_runs_to_the_right_and_frequency_upwards(tmp_path: Path) -> None:
-    path = tmp_path / "spectrograms/a.png"
+    path = tmp_path / "a.png"
     write_spectrogram(path, np.concatenate([tone(200), tone(4000)]), RATE_HZ)
     pixels = brightness(path)
     assert pixels.shape == SIZE[::-1]
