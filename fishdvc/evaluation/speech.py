@@ -21,7 +21,6 @@ from fishdvc.generation.loading import load_synthesizer
 from fishdvc.generation.settings import Sampling
 from fishdvc.generation.synthesizer import Reference, Synthesizer
 from fishdvc.lora.files import CONFIG_NAME, WEIGHTS_NAME
-from fishdvc.lora.merge import Adapter
 from fishdvc.lora.switch import read_adapters, use_adapter
 from fishdvc.model.checkpoint import load_weights
 from fishdvc.storage.cache import FileCache, combined_key, content_hash
@@ -98,9 +97,9 @@ class Speaker:
 
     def _speak(self, adapter: Path | None) -> Arrays:
         synthesizer = self._synthesizer
-        changes = Adapter({}, 1.0)
+        changes = None
         if adapter:
-            (changes,) = read_adapters(synthesizer.model, [adapter])
+            (changes,) = read_adapters(synthesizer.model, [adapter], allow_untrained=True)
         use_adapter(synthesizer.model, load_weights(self.base / "model.pth"), changes)
         speeches = synthesizer.speak_each(
             [(task.sentence.text, _references(task.reference)) for task in self.tasks],

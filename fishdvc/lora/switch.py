@@ -45,7 +45,7 @@ def read_adapters(
 
 
 @torch.no_grad()
-def use_adapter(model: DualAR, base: Mapping[str, Tensor], adapter: Adapter) -> None:
+def use_adapter(model: DualAR, base: Mapping[str, Tensor], adapter: Adapter | None) -> None:
     """Overwrite the weights of a model with those of its base and an adapter, merged.
 
     The model then speaks like the merged model, as fast as without an adapter. The weights stay at
@@ -54,11 +54,10 @@ def use_adapter(model: DualAR, base: Mapping[str, Tensor], adapter: Adapter) -> 
     Args:
         model: A model with the shapes of the base. Changed in place.
         base: Weights of the base by key, of any type, on any device.
-        adapter: From ``read_adapters``.
+        adapter: From ``read_adapters``. None: the base without an adapter.
     """
     for key, parameter in model.state_dict().items():
         weight = base[key].to(parameter)
-        module = adapter.modules.get(key.removesuffix(".weight"))
-        if module is not None:
+        if adapter and (module := adapter.modules.get(key.removesuffix(".weight"))):
             weight = merge_weight(weight, module, adapter.scale)
         parameter.copy_(weight)
