@@ -3,24 +3,27 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pydantic import Field
+
 from fishdvc.errors import CheckpointError
 from fishdvc.evaluation.bootstrap import SentenceValues, is_tie, paired_difference
 from fishdvc.evaluation.results import Choice, Interval, Row
+from fishdvc.validation import Checked
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gates:
-    """What a checkpoint must fulfil to be chosen.
+class Gates(Checked):
+    """What a checkpoint must fulfil to be chosen."""
 
-    Attributes:
-        min_ended_share: Smallest share of sentences that end by themselves, 0 to 1.
-        max_looped_share: Largest mean share of speech that is in loops, 0 to 1.
-        max_cer_increase: How much the mean character error rate may exceed the base's, 0 to 1.
-    """
-
-    min_ended_share: float
-    max_looped_share: float
-    max_cer_increase: float
+    min_ended_share: float = Field(
+        description="A checkpoint fails if fewer sentences end by themselves.", ge=0, le=1
+    )
+    max_looped_share: float = Field(
+        description="A checkpoint fails if more of its speech is repetition.", ge=0, le=1
+    )
+    max_cer_increase: float = Field(
+        description="A checkpoint fails if its character error rate exceeds the base's by more.",
+        ge=0,
+    )
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,7 @@ def choose(
         return paired_difference(values[row.name], values[other.name], metric)
 
     rows = [
-        replace(row, failures=_failures(row, base, gates, compare))
-        if row.kind in ("base", "checkpoint")
-        else row
+        replace(row, failures=_failures(row, base, gates, compare)) if row.step is not None else row
         for row in rows
     ]
     checkpoints = sorted((row for row in rows if row.kind == "checkpoint"), key=_step)

@@ -104,16 +104,15 @@ class VoiceProfile:
 
 
 class SignalJudge:
-    """Measures everything that needs no optional package."""
+    """Measures everything that needs no optional package.
+
+    Args:
+        speakers: For each speaker, recordings of its voice, at least one.
+    """
 
     metrics = METRICS
 
     def __init__(self, speakers: Mapping[str, Sequence[Utterance]]) -> None:
-        """Compute the profiles of the speakers.
-
-        Args:
-            speakers: For each speaker, recordings of its voice, at least one.
-        """
         self.profiles = {name: voice_profile(clips) for name, clips in speakers.items()}
         self.key = combined_key(
             "signal 1", sorted((name, astuple(p)) for name, p in self.profiles.items())
@@ -127,7 +126,7 @@ class SignalJudge:
         """
         profile = self.profiles[utterance.speaker]
         samples = at_16_khz(utterance)
-        silent = silent_frames(samples, SAMPLE_RATE_HZ)
+        silent = silent_frames(samples)
         f0 = f0_semitones(samples)
         f0_difference = abs(np.median(f0) - profile.f0_semitones) if len(f0) else MAX_F0_DIFFERENCE
         ltas_difference = np.sqrt(np.square(ltas_db(samples) - profile.ltas_db).mean())
@@ -163,9 +162,9 @@ def voice_profile(recordings: Sequence[Utterance]) -> VoiceProfile:
     )
 
 
-def silent_frames(samples: Samples, sample_rate_hz: int) -> NDArray[np.bool_]:
-    """Say which frames of 20 ms are silent, ``(frames,)``."""
-    length = round(sample_rate_hz * LEVEL_FRAME_S)
+def silent_frames(samples: Samples) -> NDArray[np.bool_]:
+    """Return which frames of 20 ms are silent, ``(frames,)``."""
+    length = round(SAMPLE_RATE_HZ * LEVEL_FRAME_S)
     frames = samples[: len(samples) // length * length].reshape(-1, length)
     rms = np.sqrt(np.square(frames, dtype=np.float64).mean(axis=1))
     if not len(rms):

@@ -11,8 +11,7 @@ from pydantic import Field
 from fishdvc.codec.config import CodecConfig
 from fishdvc.corpus.report_text import read_report
 from fishdvc.errors import DatasetError
-from fishdvc.evaluation.judges import load_judges
-from fishdvc.evaluation.measuring import measure
+from fishdvc.evaluation.judges import load_judges, measure
 from fishdvc.evaluation.page.page import write_page
 from fishdvc.evaluation.players import write_players
 from fishdvc.evaluation.ranking import Gates
@@ -45,14 +44,14 @@ from fishdvc.pipeline.extract_vq import ExtractVqParams, find_codec_config
 from fishdvc.pipeline.shared_params import OUTPUTS, BaseParams, external_path
 from fishdvc.storage.atomic import atomic_folder, write_metrics, write_text
 from fishdvc.storage.cache import project_cache
-from fishdvc.validation import Checked, Items
+from fishdvc.validation import Items
 
 SENTENCES = Path("data/eval_sentences.txt")
 """The user's sentences. dvc.yaml lists the file as a dependency of the stage."""
 Step = Annotated[int, Field(ge=1)]
 
 
-class EvaluateParams(Checked):
+class EvaluateParams(Gates):
     """Section ``evaluate`` of params.yaml."""
 
     checkpoints: Literal["all"] | Step | Items[Step] = Field(
@@ -71,16 +70,6 @@ class EvaluateParams(Checked):
     )
     asr_model: str | None = Field(
         description="Recognizer: a name of faster-whisper, or a folder in data/external/evaluate."
-    )
-    min_ended_share: float = Field(
-        description="A checkpoint fails if fewer sentences end by themselves.", ge=0, le=1
-    )
-    max_looped_share: float = Field(
-        description="A checkpoint fails if more of its speech is repetition.", ge=0, le=1
-    )
-    max_cer_increase: float = Field(
-        description="A checkpoint fails if its character error rate exceeds the base's by more.",
-        ge=0,
     )
     listening_votes: str | None = Field(
         description="File that the page's blind test exports, in data/external/evaluate."
@@ -110,10 +99,10 @@ def evaluate(
     one checkpoint, and a killed run continues. The same inputs give the same bytes.
 
     Args:
-        params: Sentences, sampling and the thresholds of the rule that chooses.
-        base_params: Name of the codec's file.
-        extract_vq: Config of the codec.
-        machine: Device and number of threads.
+        params: Section ``evaluate``.
+        base_params: Section ``base``, for the name of the codec's file.
+        extract_vq: Section of params.yaml, for the config of the codec.
+        machine: Section of params.yaml.
         base: Folder of the base model.
         normalized: Folder of normalized clips.
         protos: Folder of shards, ``train/`` and ``val/``.
@@ -183,11 +172,7 @@ def evaluate(
         )
         evaluation = rank_rows(
             finished,
-            gates=Gates(
-                min_ended_share=params.min_ended_share,
-                max_looped_share=params.max_looped_share,
-                max_cer_increase=params.max_cer_increase,
-            ),
+            gates=params,
             wins=wins,
             sentences=[task.sentence for task in tasks],
             metrics=[metric for judge in judges for metric in judge.metrics],
