@@ -22,8 +22,8 @@ def histograms(
     """Count clips by length, loudness, silence, sample rate, bandwidth and speaking rate.
 
     Args:
-        clips: All clips.
-        normalized_lufs: Loudness of each clip after the stage ``normalize``, in LUFS.
+        clips: At least one.
+        normalized_lufs: Loudness of each clip after the stage ``normalize``.
     """
     audio = [clip.audio for clip in clips]
     edge_s = [max(a.start_silence_s, a.end_silence_s) for a in audio]

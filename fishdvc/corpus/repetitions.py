@@ -22,12 +22,8 @@ def find_near_copies(
 
     Of several copies of a recording, each is paired with one of them.
 
-    Args:
-        clips: Clips of all speakers.
-        max_distance_db: Largest distance of the fingerprints of copies.
-
     Yields:
-        Two clips and the distance of their fingerprints in dB.
+        Two clips and the distance of their fingerprints in dB, less than ``max_distance_db``.
     """
     by_length = sorted(clips, key=lambda clip: clip.audio.sound_s)
     lengths_s = np.array([clip.audio.sound_s for clip in by_length])

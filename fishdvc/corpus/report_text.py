@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from fishdvc.corpus.findings import DataReport, Histogram
+from fishdvc.corpus.findings import DataReport
 from fishdvc.errors import DatasetError
 from fishdvc.storage.atomic import write_text
 
@@ -35,13 +35,7 @@ def read_report(path: Path) -> DataReport:
 def format_report(
     report: DataReport, *, histograms: bool = True, max_files: int | None = None
 ) -> str:
-    """Format a report for people.
-
-    Args:
-        report: The report.
-        histograms: Whether to draw histograms.
-        max_files: Number of files to list of each warning. None: all.
-    """
+    """Format a report for people, with up to ``max_files`` files of each warning."""
     lines = [*_speaker_lines(report), ""]
     if histograms:
         lines += _histogram_lines(report)
@@ -73,17 +67,13 @@ def _histogram_lines(report: DataReport) -> Iterator[str]:
     for histogram in report.histograms:
         yield histogram.title
         highest = max(histogram.counts)
-        labels = _bin_labels(histogram)
+        edges = [f"{edge:g}" for edge in histogram.edges]
+        labels = [f"{low} to {high}" for low, high in pairwise(edges)]
         width = max(map(len, labels))
         for label, count in zip(labels, histogram.counts, strict=True):
             bar = "#" * round(BAR_WIDTH * count / highest)
             yield f"  {label:>{width}}  {count:6}  {bar}".rstrip()
         yield ""
-
-
-def _bin_labels(histogram: Histogram) -> list[str]:
-    edges = [f"{edge:g}" for edge in histogram.edges]
-    return [f"{low} to {high}" for low, high in pairwise(edges)]
 
 
 def _warning_lines(report: DataReport, max_files: int | None) -> Iterator[str]:

@@ -57,14 +57,9 @@ def summarize(
     values: SentenceValues,
     base: SentenceValues | None,
 ) -> Row:
-    """Average the values of a row over its sentences.
+    """Average the values of a row over its sentences, and find ties with the base.
 
-    Args:
-        name: Of the row.
-        kind: Of the row.
-        step: Of the row.
-        values: Of the row. A sentence without a value of a metric does not count for it.
-        base: Values of the base, to find ties with it. None for the base itself.
+    A sentence without a value of a metric does not count for it. The base itself has no ``base``.
     """
     metrics = sorted({metric for of_metrics in values.values() for metric in of_metrics})
     intervals = {

@@ -34,7 +34,7 @@ def write_players(
         row: Name of the row.
         key: Hash of the utterances.
         utterances: By name of the sentence. Their sample rate is one of MP3, such as 44100.
-        measures: Of each utterance.
+        measures: By name of the sentence.
         cache: Keeps the files.
 
     Returns:

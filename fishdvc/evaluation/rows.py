@@ -144,13 +144,7 @@ def rank_rows(
 ) -> Evaluation:
     """Average the values of each row, and choose a checkpoint.
 
-    Args:
-        finished: All rows.
-        gates: Thresholds of the rule that chooses.
-        wins: Comparisons of the blind test that each row won. None without a blind test.
-        sentences: What the rows speak.
-        metrics: What was measured of the speech.
-        not_measured: A line for each family of metrics whose package is missing.
+    ``wins`` are comparisons of the blind test that each row won; None without a blind test.
     """
     values = {
         row.voice.name: {name: found.values for name, found in row.measures.items()}

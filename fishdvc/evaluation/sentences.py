@@ -1,11 +1,11 @@
 """Choose what every row of an evaluation speaks: held-out transcripts and the user's sentences."""
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,7 +159,7 @@ def plan_tasks(
         own: Sentences of the user.
         num_held_out: Maximum number of held-out sentences.
         seed: Chooses the clips. The sentences get this seed and the next ones.
-        limits: Limits on lengths.
+        limits: Of clips and of speech.
     """
     by_speaker: dict[str, list[Clip]] = {}
     for clip in clips:
@@ -175,18 +175,36 @@ def plan_tasks(
     recordings = [clip for turn in zip_longest(*chosen) for clip in turn if clip][:num_held_out]
     frames_per_sound = sum(c.num_frames for c in clips) / sum(_num_sounds(c.text) for c in clips)
     speakers = list(by_speaker)
+    spoken: list[tuple[str, str, float, Clip | None]] = [
+        (clip.text, clip.speaker, clip.num_frames, clip) for clip in recordings
+    ]
+    spoken += [
+        (text, speakers[index % len(speakers)], _num_sounds(text) * frames_per_sound, None)
+        for index, text in enumerate(own)
+    ]
     tasks: list[Task] = []
-    for index, clip in enumerate(recordings):
-        sentence = _sentence("held_out", index, clip.text, clip.speaker)
-        max_frames = limits.max_speech(clip.num_frames)
-        reference = references[clip.speaker] if clip is not references[clip.speaker] else None
-        tasks += _with_and_without(sentence, seed + index, clip, reference, max_frames)
-    for index, text in enumerate(own):
-        speaker = speakers[index % len(speakers)]
-        sentence = _sentence("own", index, text, speaker)
-        max_frames = limits.max_speech(_num_sounds(text) * frames_per_sound)
-        own_seed = seed + len(recordings) + index
-        tasks += _with_and_without(sentence, own_seed, None, references.get(speaker), max_frames)
+    for index, (text, speaker, expected_frames, recording) in enumerate(spoken):
+        name = (
+            f"held_out_{index + 1:02d}" if recording else f"own_{index + 1 - len(recordings):02d}"
+        )
+        task = Task(
+            sentence=Sentence(
+                name=name,
+                text=text,
+                speaker=speaker,
+                source="held_out" if recording else "own",
+                reference=None,
+            ),
+            seed=seed + index,
+            recording=recording,
+            reference=None,
+            max_frames=limits.max_speech(expected_frames),
+        )
+        tasks.append(task)
+        reference = references.get(speaker)
+        if reference and reference is not recording:
+            given = replace(task.sentence, name=f"{name}_with_reference", reference=reference.name)
+            tasks.append(replace(task, sentence=given, reference=reference))
     return tasks
 
 
@@ -195,25 +213,6 @@ def _in_random_order(clips: Sequence[Clip], reference: Clip, seed: int) -> list[
     by_text = {clip.text: clip for clip in clips if clip.text != reference.text}
     others = by_text.values() or [reference]
     return sorted(others, key=lambda clip: combined_key(seed, clip.name))
-
-
-def _sentence(source: Literal["held_out", "own"], index: int, text: str, speaker: str) -> Sentence:
-    name = f"{source}_{index + 1:02d}"
-    return Sentence(name=name, text=text, speaker=speaker, source=source, reference=None)
-
-
-def _with_and_without(
-    sentence: Sentence, seed: int, recording: Clip | None, reference: Clip | None, max_frames: int
-) -> Iterator[Task]:
-    """Yield the task without a reference, then with it if there is one."""
-    task = Task(
-        sentence=sentence, seed=seed, recording=recording, reference=None, max_frames=max_frames
-    )
-    yield task
-    if reference:
-        name = f"{sentence.name}_with_reference"
-        given = replace(sentence, name=name, reference=reference.name)
-        yield replace(task, sentence=given, reference=reference)
 
 
 def _num_sounds(text: str) -> int:

@@ -51,13 +51,7 @@ def figures(row: Row) -> dict[str, float]:
 
 
 def chosen_checkpoint(evaluation: Evaluation, *, num_clips: int, hours: float) -> ChosenCheckpoint:
-    """Return what the stage ``merge`` reads.
-
-    Args:
-        evaluation: Results.
-        num_clips: Number of clips to train on.
-        hours: Their duration in hours.
-    """
+    """Return what the stage ``merge`` reads. ``hours`` is the duration of the clips."""
     return ChosenCheckpoint(
         **asdict(evaluation.choice),
         num_clips=num_clips,

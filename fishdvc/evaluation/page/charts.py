@@ -14,14 +14,7 @@ MAX_POINTS = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """Maps values to pixels.
-
-    Attributes:
-        low: Smallest value.
-        high: Largest value.
-        start: Pixel of the smallest value.
-        end: Pixel of the largest value.
-    """
+    """Maps values from ``low`` to ``high`` to pixels from ``start`` to ``end``."""
 
     low: float
     high: float
@@ -42,13 +35,7 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class LineChart:
-    """Curves over optimizer steps.
-
-    Attributes:
-        x: Axis of the steps.
-        y: Axis of the values.
-        lines: Name and SVG points of each curve.
-    """
+    """Curves over optimizer steps. ``lines`` are the name and SVG points of each curve."""
 
     x: Axis
     y: Axis
@@ -57,13 +44,9 @@ class LineChart:
 
 @dataclass(frozen=True, kw_only=True)
 class BarChart:
-    """Numbers of clips.
+    """Numbers of clips by a measure.
 
-    Attributes:
-        title: Name of the measure.
-        x: Axis of the measure.
-        y: Axis of the numbers.
-        bars: Left edge, top edge, width, height and description of each bar.
+    ``bars`` are the left edge, top edge, width, height and description of each bar.
     """
 
     title: str

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from fishdvc.corpus.findings import DataReport
 from fishdvc.evaluation.page.charts import bar_chart, line_charts
 from fishdvc.evaluation.page.differences import mark_differences
-from fishdvc.evaluation.results import Evaluation, Metric, Row, Sentence
+from fishdvc.evaluation.results import Evaluation, Metric, Row
 from fishdvc.storage.atomic import write_text
 
 PAGE_NAME = "index.html"
@@ -37,33 +37,30 @@ def write_page(
     Args:
         folder: Folder that the paths of the players are relative to.
         evaluation: Results to show.
-        curves: Points ``(step, value)`` by name of the curve. Values that are not finite are left
-            out. Curves whose names end in the same word, such as ``loss``, share a chart.
+        curves: Points ``(step, value)`` by name of the curve, see ``line_charts``.
         data_report: Result of the check of the dataset. None leaves the section out.
-
-    Raises:
-        OSError: The page cannot be written.
     """
-    script, style = (_read(name) for name in ("script.js", "style.css"))
+    script, style = (
+        (_ASSETS / name).read_text(encoding="utf-8") for name in ("script.js", "style.css")
+    )
     rows = {row.name: row for row in evaluation.rows}
-    html = (
-        _environment()
-        .get_template("template.html")
-        .render(
-            evaluation=evaluation,
-            rows=rows,
-            base=next(row for row in evaluation.rows if row.kind == "base"),
-            chosen=rows[evaluation.choice.checkpoint],
-            shown=_shown_rows(evaluation),
-            first_sentence=_first_sentence(evaluation),
-            charts=line_charts(curves),
-            data_report=data_report,
-            histograms=[bar_chart(h) for h in data_report.histograms] if data_report else [],
-            script=script,
-            style=style,
-            script_hash=_hash(script),
-            style_hash=_hash(style),
-        )
+    recorded = evaluation.players.get("recording", {})
+    template = _environment().get_template("template.html")
+    html = template.render(
+        evaluation=evaluation,
+        rows=rows,
+        base=next(row for row in evaluation.rows if row.kind == "base"),
+        chosen=rows[evaluation.choice.checkpoint],
+        shown=_shown_rows(evaluation),
+        # With a recording if there is one.
+        first_sentence=max(evaluation.sentences, key=lambda sentence: sentence.name in recorded),
+        charts=line_charts(curves),
+        data_report=data_report,
+        histograms=[bar_chart(h) for h in data_report.histograms] if data_report else [],
+        script=script,
+        style=style,
+        script_hash=_hash(script),
+        style_hash=_hash(style),
     )
     write_text(folder / PAGE_NAME, html)
 
@@ -94,12 +91,6 @@ def _shown_rows(evaluation: Evaluation) -> set[str]:
     return shown | {checkpoints[0], evaluation.choice.checkpoint, checkpoints[-1]}
 
 
-def _first_sentence(evaluation: Evaluation) -> Sentence:
-    """Return the sentence at the top of the page, with a recording if there is one."""
-    recorded = evaluation.players.get("recording", {})
-    return max(evaluation.sentences, key=lambda sentence: sentence.name in recorded)
-
-
 def _label(row: Row) -> str:
     return _NAMES.get(row.kind) or (row.name if row.step is None else f"Step {row.step:,}")
 
@@ -123,10 +114,6 @@ def _verdict(row: Row, base: Row, metric: Metric) -> str:
     if not difference or math.isnan(difference):
         return ""
     return "better" if (difference < 0) == (metric.better == "lower") else "worse"
-
-
-def _read(name: str) -> str:
-    return (_ASSETS / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:
