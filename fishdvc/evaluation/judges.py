@@ -27,11 +27,8 @@ class Judge(Protocol):
             the speakers, weights, versions of packages, and code.
     """
 
-    @property
-    def metrics(self) -> tuple[Metric, ...]: ...  # noqa: D102
-
-    @property
-    def key(self) -> str: ...  # noqa: D102
+    metrics: tuple[Metric, ...]
+    key: str
 
     def measure(self, utterance: Utterance) -> Measures: ...  # noqa: D102
 

@@ -24,7 +24,7 @@ DNSMOS_SCALE = (-0.06766283, 1.11546468, 0.04602535)
 class NaturalnessJudge:
     """Predicts mean opinion scores with DistillMOS and DNSMOS."""
 
-    metrics = (
+    metrics: tuple[Metric, ...] = (
         Metric(
             name="distillmos",
             title="DistillMOS",

@@ -94,7 +94,7 @@ class Recognizer:
 class RecognitionJudge:
     """Measures how much of the text a recognizer hears."""
 
-    metrics = METRICS
+    metrics: tuple[Metric, ...] = METRICS
 
     def __init__(
         self, speakers: Mapping[str, Sequence[Utterance]], *, asr_model: str | None

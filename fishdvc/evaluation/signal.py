@@ -1,7 +1,7 @@
 """Metrics that need no recognizer: duration, silence, clipping, loops, pitch and spectrum."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,8 +85,7 @@ METRICS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class VoiceProfile:
+class VoiceProfile(NamedTuple):
     """Averages over a speaker's recordings.
 
     Attributes:
@@ -110,13 +109,11 @@ class SignalJudge:
         speakers: For each speaker, recordings of its voice, at least one.
     """
 
-    metrics = METRICS
+    metrics: tuple[Metric, ...] = METRICS
 
     def __init__(self, speakers: Mapping[str, Sequence[Utterance]]) -> None:
         self.profiles = {name: voice_profile(clips) for name, clips in speakers.items()}
-        self.key = combined_key(
-            "signal 1", sorted((name, astuple(p)) for name, p in self.profiles.items())
-        )
+        self.key = combined_key("signal 1", sorted(self.profiles.items()))
 
     def measure(self, utterance: Utterance) -> Measures:
         """Measure an utterance of one of the speakers.

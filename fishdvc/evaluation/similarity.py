@@ -121,7 +121,7 @@ class SimilarityJudge:
             )
             for name, mean in self.means.items()
         }
-        self.metrics = METRICS if len(speakers) > 1 else METRICS[:2]
+        self.metrics: tuple[Metric, ...] = METRICS if len(speakers) > 1 else METRICS[:2]
         versions = [version(name) for name in ("resemblyzer", "torch", "torchaudio")]
         self.key = combined_key(
             "similarity 1", versions, sorted((k, v.tolist()) for k, v in embeddings.items())

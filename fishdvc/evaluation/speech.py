@@ -131,7 +131,7 @@ class Speaker:
         for task in self.tasks:
             name = task.sentence.name
             if f"{name}.ended" in arrays:
-                recorded = task.recording
+                clip, rate_hz = task.recording, self._codec.frame_rate_hz
                 utterances[name] = Utterance(
                     text=task.sentence.text,
                     speaker=task.sentence.speaker,
@@ -139,7 +139,7 @@ class Speaker:
                     sample_rate_hz=self._codec.sample_rate_hz,
                     codes=arrays[f"{name}.codes"],
                     ended=bool(arrays[f"{name}.ended"]),
-                    real_duration_s=recorded and recorded.num_frames / self._codec.frame_rate_hz,
+                    real_duration_s=clip.num_frames / rate_hz if clip else None,
                 )
         return utterances
 

@@ -16,7 +16,7 @@ from fishdvc.corpus.report import CheckParams, Target, build_report
 from fishdvc.corpus.report_text import format_report, one_line, write_report
 from fishdvc.errors import AudioError, DatasetError
 from fishdvc.parallel import map_in_processes
-from fishdvc.pipeline.normalize import NormalizeParams
+from fishdvc.pipeline.normalize import NormalizeParams, hash_of_audio
 from fishdvc.pipeline.shared_params import DatasetParams
 from fishdvc.storage.atomic import write_text
 from fishdvc.storage.cache import FileCache, combined_key, content_hash, project_cache
@@ -132,10 +132,7 @@ def _measure_audio(
     path: Path, normalize: NormalizeParams, cache: FileCache, code: str
 ) -> AudioMeasures:
     threshold_dbfs = normalize.silence_threshold_dbfs
-    try:
-        key = combined_key(content_hash(path), threshold_dbfs, code)
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
+    key = combined_key(hash_of_audio(path), threshold_dbfs, code)
 
     def write(measured: Path) -> None:
         audio = measure_audio(read_waveform(path), silence_threshold_dbfs=threshold_dbfs)

@@ -5,7 +5,7 @@ import os
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -15,8 +15,7 @@ from fishdvc.audio import waveform
 from fishdvc.audio.waveform import Waveform, read_waveform, write_flac
 from fishdvc.corpus.bad_clips import fail_or_report
 from fishdvc.corpus.clips import Clip, find_clips, read_transcript
-from fishdvc.corpus.suffixes import READABLE, UNREADABLE
-from fishdvc.errors import AudioError, DatasetError, ParamsError
+from fishdvc.errors import AudioError, DatasetError
 from fishdvc.parallel import map_in_processes, map_in_threads
 from fishdvc.pipeline.shared_params import DatasetParams
 from fishdvc.storage.atomic import atomic_folder, write_metrics
@@ -89,10 +88,8 @@ def normalize(
     Raises:
         DatasetError: Clips are bad and ``on_bad_clip`` is ``fail``, or no clip is usable. The
             message lists bad clips.
-        ParamsError: ``dataset.text_extension`` is the suffix of audio or video.
     """
     start_s = time.monotonic()
-    _check_text_extension(dataset.text_extension)
     clips, problems, notes = find_clips(Path(dataset.path), dataset.text_extension)
     cache = project_cache("normalize")
     settings = combined_key(params, *(content_hash(Path(file)) for file in CODE))
@@ -141,15 +138,6 @@ def normalize(
     )
 
 
-def _check_text_extension(text_extension: str) -> None:
-    suffix = PurePath("clip" + text_extension).suffix.lower()
-    if suffix in READABLE | UNREADABLE:
-        raise ParamsError(
-            f"params.yaml: dataset.text_extension: expected a suffix of text files, such as .lab, "
-            f"got {text_extension}; {suffix} files are audio or video"
-        )
-
-
 def _fetch(result: _Result, *, cache: FileCache, settings: str) -> None:
     """Write the transcript, and the audio if it is in the cache."""
     result.audio.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +146,7 @@ def _fetch(result: _Result, *, cache: FileCache, settings: str) -> None:
     except DatasetError as error:
         result.problems.append(str(error))
     try:
-        result.key = combined_key(_hash_of_audio(result.clip.audio), settings)
+        result.key = combined_key(hash_of_audio(result.clip.audio), settings)
     except AudioError as error:
         result.problems.append(str(error))
     else:
@@ -183,7 +171,12 @@ def _read_header(audio: Path) -> tuple[float, bool]:
         return file.frames / file.samplerate, file.comment == LIMITED_BY_PEAK
 
 
-def _hash_of_audio(path: Path) -> str:
+def hash_of_audio(path: Path) -> str:
+    """Return the ``content_hash`` of an audio file.
+
+    Raises:
+        AudioError: The file cannot be read.
+    """
     try:
         return content_hash(path)
     except OSError as error:

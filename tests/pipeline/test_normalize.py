@@ -11,7 +11,7 @@ import soundfile
 
 import fishdvc.pipeline.normalize as stage
 from fishdvc.audio.loudness import integrated_loudness_lufs
-from fishdvc.errors import DatasetError, FishdvcError, ParamsError
+from fishdvc.errors import DatasetError, FishdvcError
 from fishdvc.storage.manifest import MANIFEST, manifest_problem
 
 RAW = Path("raw")
@@ -187,7 +187,7 @@ def test_transcripts_are_written_with_the_suffix_of_the_params(
 
 @pytest.mark.parametrize("suffix", [".flac", ".MP3", ".my.wma"])
 def test_the_suffix_of_audio_for_transcripts_is_an_error(suffix: str, shipped: Any) -> None:
-    with pytest.raises(ParamsError, match=r"dataset\.text_extension: expected a suffix of text"):
+    with pytest.raises(DatasetError, match=r"dataset\.text_extension: expected a suffix of tran"):
         stage.normalize(
             shipped("dataset", text_extension=suffix),
             shipped("normalize"),
