@@ -1,6 +1,9 @@
-"""Estimate the size, the computation and the memory of a run from params.yaml and the base."""
+"""Estimate the size, the computation and the memory of a run from params.yaml and config.json."""
 
-from fishdvc.model.dual_ar import DualAR
+import math
+
+from fishdvc.lora.targets import adaptable_shapes
+from fishdvc.model.config import DualARConfig
 from fishdvc.training.memory import StepMemory
 from fishdvc.training.params import LoraParams, TrainLoraParams
 
@@ -16,41 +19,42 @@ EFFICIENCY = {"cpu": 0.5, "cuda": 0.1, "mps": 0.1}
 0.06 to 0.12 on an H200 (benchmarks/RESULTS.md); nothing on MPS."""
 
 
-def num_frozen(model: DualAR) -> int:
-    """Return the number of values of a base."""
-    return sum(parameter.numel() for parameter in model.parameters())
+def num_frozen(config: DualARConfig) -> int:
+    """Return the number of values of a base, without biases."""
+    num_norms = 2 * (config.n_layer + config.n_fast_layer) + 2
+    return sum(map(math.prod, adaptable_shapes(config).values())) + num_norms * config.dim
 
 
-def num_trained(model: DualAR, lora: LoraParams) -> int:
+def num_trained(config: DualARConfig, lora: LoraParams) -> int:
     """Return the number of values of an adapter, without those that DoRA adds."""
     return lora.r * sum(
-        sum(parameter.shape)
-        for name, parameter in model.named_parameters()
-        if parameter.ndim == 2 and name.split(".")[-2] in lora.targets
+        sum(shape)
+        for key, shape in adaptable_shapes(config).items()
+        if key.split(".")[-2] in lora.targets
     )
 
 
 def step_memory(
-    model: DualAR, lora: LoraParams, params: TrainLoraParams, *, value_bytes: int
+    config: DualARConfig, lora: LoraParams, params: TrainLoraParams, *, value_bytes: int
 ) -> StepMemory:
     """Return the sizes that the memory of a training step depends on."""
     return StepMemory(
-        model.config,
-        num_frozen(model),
-        num_trained(model, lora),
+        config,
+        num_frozen(config),
+        num_trained(config, lora),
         value_bytes,
         params.batch_size * params.max_length,
     )
 
 
-def training_gflop(model: DualAR, params: TrainLoraParams) -> float:
+def training_gflop(config: DualARConfig, params: TrainLoraParams) -> float:
     """Return the computation of all steps, if every sequence has ``max_length`` tokens."""
-    uses = {"layers": 1, "fast_layers": FRAME_SHARE * model.config.num_codebooks}
-    uses |= {"fast_output": uses["fast_layers"], "output": FRAME_SHARE}
+    # Products with a weight per token, by the start of its key. Embeddings have none.
+    uses = {"layers": 1, "output": FRAME_SHARE}
+    uses |= dict.fromkeys(("fast_layers", "fast_output"), FRAME_SHARE * config.num_codebooks)
     per_token = sum(
-        uses.get(name.split(".")[0], 0) * parameter.numel()
-        for name, parameter in model.named_parameters()
-        if parameter.ndim == 2
+        uses.get(key.split(".")[0], 0) * math.prod(shape)
+        for key, shape in adaptable_shapes(config).items()
     )
     tokens = params.max_steps * params.accumulate_grad_batches * params.batch_size
     return 1e-9 * FLOP_PER_WEIGHT * per_token * tokens * params.max_length

@@ -27,9 +27,7 @@ from fishdvc.cli.params import Params
 from fishdvc.corpus.report import FRAMES_PER_S
 from fishdvc.device import choose_device, has_bfloat16
 from fishdvc.errors import FishdvcError
-from fishdvc.model.checkpoint import meta_dual_ar
-from fishdvc.model.config import read_config
-from fishdvc.model.dual_ar import DualAR
+from fishdvc.model.config import DualARConfig, read_config
 from fishdvc.pipeline.fetch_base import folder_files
 from fishdvc.storage.imports import TOP
 from fishdvc.training.memory import USABLE_SHARE
@@ -60,14 +58,14 @@ class FoundBase:
     Attributes:
         line: The line to print.
         folder: Folder of the model and its tokenizer. None if it is not on this machine.
-        model: The model without values, if its config.json is on this machine.
+        config: Sizes of the model, if its config.json is on this machine.
         num_bytes: Size of all files.
         codec_bytes: Size of the codec's weights.
     """
 
     line: Line
     folder: Path | None = None
-    model: DualAR | None = None
+    config: DualARConfig | None = None
     num_bytes: int = 0
     codec_bytes: int = 0
 
@@ -116,7 +114,7 @@ def check_base(params: Params, base: Path) -> FoundBase:
     return FoundBase(
         Line("base", text + licence),
         folder=files[0].parent,
-        model=meta_dual_ar(config),
+        config=config,
         num_bytes=sum(sizes.values()),
         codec_bytes=sizes[codec],
     )
@@ -135,17 +133,17 @@ def check_machine(params: Params, base: FoundBase, speech_s: float) -> Iterator[
     yield _check_disk(params, base, speech_s)
     line, device, gflops = _check_device(params)
     yield line
-    if base.model and line.level != "error":
-        yield _check_memory(params, base.model, device)
+    if base.config and line.level != "error":
+        yield _check_memory(params, base.config, device)
         if speech_s:
-            yield _estimate_time(params, base.model, base.codec_bytes, device, gflops, speech_s)
+            yield _estimate_time(params, base.config, base.codec_bytes, device, gflops, speech_s)
 
 
 def _check_disk(params: Params, base: FoundBase, speech_s: float) -> Line:
     """Compare the free space with what the run writes, if no output is there yet."""
     train = params.train_lora
     num_checkpoints = train.max_steps // train.checkpoint_every_steps + 1
-    adapter_bytes = 4 * num_trained(base.model, params.lora) if base.model else 0
+    adapter_bytes = 4 * num_trained(base.config, params.lora) if base.config else 0
     num_models = 2 + params.merge.safetensors  # data/base and data/merged
     needed = COPIES * (num_models * base.num_bytes + AUDIO_BYTES_PER_S * speech_s)
     # The run's folder in .fishdvc_cache holds the adapters too.
@@ -178,11 +176,11 @@ def _check_device(params: Params) -> tuple[Line, torch.device, float]:
     return Line("device", f"{count} x {name}, {speed}"), device, gflops
 
 
-def _check_memory(params: Params, model: DualAR, device: torch.device) -> Line:
+def _check_memory(params: Params, config: DualARConfig, device: torch.device) -> Line:
     """Compare the free memory with an estimate of what a training step needs."""
     train = params.train_lora
     in_half = train.precision == "bf16-true" or (train.precision == "auto" and has_bfloat16(device))
-    memory = step_memory(model, params.lora, train, value_bytes=2 if in_half else 4)
+    memory = step_memory(config, params.lora, train, value_bytes=2 if in_half else 4)
     num_checkpointed = memory.num_blocks if train.gradient_checkpointing == "on" else 0
     if device.type == "cuda":
         free, kind = torch.cuda.mem_get_info(device)[0], "GPU memory"
@@ -205,7 +203,7 @@ def _check_memory(params: Params, model: DualAR, device: torch.device) -> Line:
 
 def _estimate_time(
     params: Params,
-    model: DualAR,
+    config: DualARConfig,
     codec_bytes: int,
     device: torch.device,
     gflops: float,
@@ -213,7 +211,7 @@ def _estimate_time(
 ) -> Line:
     """Estimate the time of training and, on a CPU, of encoding, within a factor of about 2."""
     train = params.train_lora
-    training_s = training_gflop(model, train) / gflops / EFFICIENCY[device.type]
+    training_s = training_gflop(config, train) / gflops / EFFICIENCY[device.type]
     text = f"roughly {_shown(training_s)} for {train.max_steps} steps"
     if device.type == "cpu":
         encoding_s = speech_s * codec_bytes * GFLOP_PER_CODEC_BYTE_AND_S / gflops

@@ -73,7 +73,9 @@ WARNINGS = {
 class CheckParams(Checked):
     """Section ``check`` of params.yaml: a clip is named in the report beyond these values."""
 
-    min_speaker_minutes: float = Field(ge=0, description="Least speech of a speaker, in minutes.")
+    min_speaker_minutes: float = Field(
+        ge=0, description="Least amount of speech of a speaker, in minutes."
+    )
     min_bandwidth_hz: float = Field(
         ge=0, description="Lowest frequency up to which a clip must have sound, in Hz."
     )

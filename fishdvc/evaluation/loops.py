@@ -14,7 +14,7 @@ def looped_share(codes: NDArray[np.integer], loud: NDArray[np.bool_]) -> float:
 
     A frame is a repetition if its code and almost all others of an n-gram around it occurred
     earlier, at any distance; a code that does not change is a repetition too. Only the first
-    codebook is compared: the others are sampled anew in each round. Quiet frames do not count,
+    codebook is compared: the others are different in each round. Quiet frames do not count,
     because codes repeat in pauses of recorded speech too.
 
     Args:

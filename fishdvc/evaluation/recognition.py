@@ -74,8 +74,8 @@ class Recognizer:
     def transcribe(self, samples: Samples) -> tuple[str, str]:
         """Transcribe speech at 16 kHz.
 
-        Decoding is greedy and each window of 30 s starts anew, so that the result does not depend
-        on random numbers and a repetition does not spread to later windows.
+        Decoding is greedy and no window of 30 s depends on earlier ones. So the result does not
+        depend on random numbers, and a repetition does not spread to later windows.
 
         Returns:
             The transcript, and the code of the language that the model detects.

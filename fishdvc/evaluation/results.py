@@ -134,11 +134,8 @@ class Sentence:
 class Player:
     """One sentence of one row on the listening page.
 
-    Attributes:
-        audio: Path of the sound file, relative to the page.
-        spectrogram: Path of the picture, relative to the page.
-        heard: Transcript of the recognizer. None if not measured.
-        metrics: Values by name of the metric.
+    ``audio`` and ``spectrogram`` are paths relative to the page. ``heard`` and ``metrics`` are those
+    of ``Measures``.
     """
 
     audio: str

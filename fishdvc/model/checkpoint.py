@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from fishdvc.errors import CheckpointError
-from fishdvc.model.config import DualARConfig, read_config
+from fishdvc.model.config import read_config
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.storage.tensors import check_fit, read_tensors
 from fishdvc.text.tokenizer import read_special_tokens, semantic_ids
@@ -45,17 +45,12 @@ def load_dual_ar(
             f"below vocab_size = {config.vocab_size}, got {len(ids)} with ids {ids[0]}..{ids[-1]}; "
             "take config.json and special_tokens.json from one base"
         )
-    model = meta_dual_ar(config, semantic_begin_id=ids[0])
+    with torch.device("meta"), _NoInitialization():
+        model = DualAR(config, semantic_begin_id=ids[0])
     weights = load_weights(folder / "model.pth")
     check_fit(folder / "model.pth", model.state_dict(), weights)
     model.load_state_dict(weights, strict=True, assign=True)
     return model.to(device=device, dtype=dtype).eval()
-
-
-def meta_dual_ar(config: DualARConfig, *, semantic_begin_id: int = 0) -> DualAR:
-    """Build a model on the "meta" device: its weights have shapes, but no values."""
-    with torch.device("meta"), _NoInitialization():
-        return DualAR(config, semantic_begin_id=semantic_begin_id)
 
 
 class _NoInitialization(TorchFunctionMode):

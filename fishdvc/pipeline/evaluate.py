@@ -62,9 +62,9 @@ class EvaluateParams(Gates):
         description=f"Your sentences: {SENTENCES}, or a file in data/external/evaluate."
     )
     seed: int = Field(description="Chooses the transcripts, and is the seed of speech.", ge=0)
-    temperature: float = Field(description="Of sampling.", gt=0)
-    top_p: float = Field(description="Of sampling.", gt=0, le=1)
-    repetition_penalty: float = Field(description="Of sampling.", gt=0)
+    temperature: float = Field(description="Temperature of sampling.", gt=0)
+    top_p: float = Field(description="Probability of the nucleus of sampling.", gt=0, le=1)
+    repetition_penalty: float = Field(description="Penalty of recent codes.", gt=0)
     max_length_ratio: float = Field(
         description="Speech is cut at this multiple of its expected duration, and 1 s more.", gt=1
     )

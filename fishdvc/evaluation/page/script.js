@@ -20,7 +20,7 @@ function play(path, { stopped, ended } = {}) {
   sound.play().catch((error) => {
     // A clip that is stopped while it loads raises AbortError.
     if (error.name !== "AbortError") {
-      find("#message").textContent = `${decodeURI(path)} cannot be played. It lies beside this page.`;
+      find("#message").textContent = `${decodeURI(path)} cannot be played. Check that this file is in the folder of this page.`;
       stop();
     }
   });
