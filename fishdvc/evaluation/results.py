@@ -134,8 +134,8 @@ class Sentence:
 class Player:
     """One sentence of one row on the listening page.
 
-    ``audio`` and ``spectrogram`` are paths relative to the page. ``heard`` and ``metrics`` are those
-    of ``Measures``.
+    ``audio`` and ``spectrogram`` are paths relative to the page. ``heard`` and ``metrics`` are
+    those of ``Measures``.
     """
 
     audio: str

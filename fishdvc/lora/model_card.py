@@ -1,30 +1,32 @@
 """The README.md of a merged model, in the format of model cards on the Hugging Face Hub."""
 
 from collections.abc import Mapping
+from pathlib import Path
+
+from fishdvc.lora.checkpoint_list import Checkpoint
+from fishdvc.lora.choice import ChosenCheckpoint
+from fishdvc.validation import Checked
 
 LICENSES = {"fishaudio/fish-speech-1.5": "cc-by-nc-sa-4.0"}
 """Licences of published bases, which models made from them inherit."""
 
 
 def model_card(
-    *,
     base: str,
-    is_repository: bool,
-    checkpoint: str,
-    data: str | None,
-    figures: Mapping[str, Mapping[str, float]],
-    params: Mapping[str, Mapping[str, object]],
+    chosen: Checkpoint,
+    evaluated: ChosenCheckpoint | None,
+    training: Mapping[str, Checked],
 ) -> str:
     """Return a model card.
 
     Args:
         base: Source of the base: a repository on the hub, or a folder.
-        is_repository: Whether it is a repository.
-        checkpoint: Name of the merged adapter.
-        data: Amount of data, in words. None: unknown.
-        figures: Metrics of the checkpoint and of the base, by ``merged`` and ``base``.
-        params: Sections of the parameters of training.
+        chosen: The merged adapter. If its step is 0, it is a reference .ckpt, and nothing is known
+            about its training.
+        evaluated: Result of the stage ``evaluate``, if there is one.
+        training: Sections of the parameters of training.
     """
+    is_repository = not Path(base).is_dir()
     license_id = LICENSES.get(base) if is_repository else None
     header = {
         "pipeline_tag": "text-to-speech",
@@ -35,26 +37,33 @@ def model_card(
     lines += ["tags:", "- fish-speech", "- lora", "---", "", "# Fine-tuned voice", ""]
     lines += [
         f"A text-to-speech model in the format of fish-speech 1.5: `{base}` with the adapter "
-        f"`{checkpoint}` merged into it. Made with fishdvc.",
+        f"`{chosen.folder}` merged into it. Made with fishdvc.",
         "",
         f"- Licence: {license_id or 'that of the base. Add it to the header of this file'}",
-        *([f"- Training data: {data}"] if data else []),
     ]
-    if figures:
-        names = dict.fromkeys(name for of_row in figures.values() for name in of_row)
-        lines += ["", "## Figures", "", f"| metric | {' | '.join(figures)} |"]
-        lines += ["|---" * (1 + len(figures)) + "|"]
-        for name in names:
-            cells = [f"{row[name]:.4g}" if name in row else "" for row in figures.values()]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
-    if params:
+    if chosen.step and evaluated:
+        lines.append(f"- Training data: {evaluated.hours:.2f} hours, {evaluated.num_clips} clips")
+        lines += _figures(evaluated, str(chosen.folder))
+    if chosen.step and training:
         lines += ["", "## Parameters of training", "", "| parameter | value |", "|---|---|"]
         lines += [
             f"| {section}.{name} | {_cell(value)} |"
-            for section, values in params.items()
-            for name, value in values.items()
+            for section, values in training.items()
+            for name, value in values.model_dump().items()
         ]
     return "\n".join(lines) + "\n"
+
+
+def _figures(evaluated: ChosenCheckpoint, checkpoint: str) -> list[str]:
+    """Compare the checkpoint with the base in a table. Empty if it was not evaluated."""
+    if checkpoint not in evaluated.figures:
+        return []
+    merged, base = (evaluated.figures.get(row, {}) for row in (checkpoint, "base"))
+    lines = ["", "## Figures", "", "| metric | merged | base |", "|---|---|---|"]
+    for name in merged | base:
+        cells = [f"{row[name]:.4g}" if name in row else "" for row in (merged, base)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
 
 
 def _cell(value: object) -> str:

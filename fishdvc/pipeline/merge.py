@@ -105,7 +105,7 @@ def merge(
             for path in files:
                 if path.name != "model.pth":
                     shutil.copyfile(path, folder / path.name)
-            card = _model_card(base_source or str(base), chosen, evaluated, training or {})
+            card = model_card(base_source or str(base), chosen, evaluated, training or {})
             (folder / MODEL_CARD).write_text(card, encoding="utf-8")
             del weights
             written = load_weights(folder / "model.pth")
@@ -146,30 +146,6 @@ def _choose(
         name = evaluated.checkpoint
     chosen = choose_checkpoint(checkpoints, name, tolerance=params.tolerance)
     return chosen, lora_folder / str(chosen.folder)
-
-
-def _model_card(
-    base: str,
-    chosen: Checkpoint,
-    evaluated: ChosenCheckpoint | None,
-    training: Mapping[str, Checked],
-) -> str:
-    figures = {}
-    data = None
-    # Nothing is known about the training of a reference .ckpt, whose step is 0.
-    if evaluated and chosen.step:
-        data = f"{evaluated.hours:.2f} hours, {evaluated.num_clips} clips"
-        found = {"merged": evaluated.figures.get(str(chosen.folder))}
-        found["base"] = evaluated.figures.get("base") if found["merged"] else None
-        figures = {name: values for name, values in found.items() if values}
-    return model_card(
-        base=base,
-        is_repository=not Path(base).is_dir(),
-        checkpoint=str(chosen.folder),
-        data=data,
-        figures=figures,
-        params={n: section.model_dump() for n, section in training.items()} if chosen.step else {},
-    )
 
 
 def _logit_error(base: Path, merged: Path, adapter_folder: Path) -> float:
