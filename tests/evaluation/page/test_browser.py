@@ -20,7 +20,7 @@ from tests.evaluation.page.example import (
     make_curves,
     make_data_report,
     make_evaluation,
-    write_media,
+    write_all_media,
 )
 
 pytestmark = [
@@ -60,7 +60,7 @@ def make_page(folder: Path) -> Evaluation:
     # The rows that the tests show.
     names = {row.name for row in (*rows[:4], rows[7], last)} | {evaluation.choice.checkpoint}
     shown = tuple(row for row in evaluation.rows if row.name in names)
-    write_media(folder, replace(evaluation, rows=shown), [tone] * len(sentences))
+    write_all_media(folder, replace(evaluation, rows=shown), [tone] * len(sentences))
     report = make_data_report()
     speaker = replace(report.speakers[0], name=HOSTILE)
     warning = DataWarning(kind="x", message=HOSTILE, advice=HOSTILE, files=(HOSTILE,))
