@@ -132,7 +132,7 @@ def _least_bad(checkpoints: Sequence[Row]) -> Choice:
         checkpoint=best.name,
         reason="It is the least bad: it fails the fewest gates and, of those that fail as many, "
         "makes the fewest errors.",
-        warning=f"No checkpoint passes every gate. Of {best.name}, the least bad, "
+        warning=f"No checkpoint passes every gate. {best.name} is the least bad: "
         + ", and ".join(best.failures)
         + ".",
     )

@@ -192,7 +192,7 @@ def test_least_bad_is_chosen_with_a_warning_if_none_passes() -> None:
     )
     assert choice.checkpoint == "step-3"
     assert choice.warning == (
-        "No checkpoint passes every gate. Of step-3, the least bad, its character error rate is "
+        "No checkpoint passes every gate. step-3 is the least bad: its character error rate is "
         "+0.20 (+0.20 to +0.20) above the base's; 0.05 is allowed."
     )
 
