@@ -59,9 +59,14 @@ def check(arguments: argparse.Namespace) -> None:
         print(format_report(report, histograms=arguments.full, max_files=max_files))
         num_warnings += len(report.warnings)
         speech_s = sum(speaker.duration_s for speaker in report.speakers)
-        unusable = any(warning.kind == "unusable" for warning in report.warnings)
-        stops = unusable and params.dataset.on_bad_clip == "fail"
-        lines.append(readiness.Line("data", one_line(report), "error" if stops else "ok"))
+        counts = {warning.kind: len(warning.files) for warning in report.warnings}
+        num_clips = sum(speaker.num_clips for speaker in report.speakers)
+        stops = "unusable" in counts and params.dataset.on_bad_clip == "fail"
+        level: readiness.Level = "error" if stops else "ok"
+        text = one_line(report)
+        if num_clips - counts.get("too_long", 0) < 2:
+            level, text = "error", f"{text}; training needs at least 2 clips within max_length"
+        lines.append(readiness.Line("data", text, level))
     lines += readiness.check_machine(params, base, speech_s)
     for line in lines:
         mark = "" if line.level == "ok" else f"{line.level}: "

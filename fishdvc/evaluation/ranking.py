@@ -192,7 +192,7 @@ def _reason(
     chosen: Row, tied: Sequence[Row], num_passing: int, votes: Mapping[str, int], figures: str
 ) -> str:
     if num_passing == 1:
-        return f"It is the only checkpoint that passes every gate {figures}."
+        return f"No other checkpoint passes every gate {figures}."
     of_passing = f"Of the {num_passing} checkpoints that pass every gate,"
     others = [row for row in tied if row is not chosen]
     if not others:

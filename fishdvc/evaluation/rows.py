@@ -26,6 +26,8 @@ from fishdvc.storage.cache import combined_key
 BASE = "base"
 BOUNDS: tuple[RowKind, ...] = ("recording", "codec")
 """Rows that show how good speech can be."""
+DECIDING = ("votes", "cer", "similarity", "voice_difference", "ended_share", "looped_share")
+"""Metrics that the rule uses, the first columns of the table."""
 VAL_LOSS = Metric(
     name="val_loss",
     title="Validation loss",
@@ -165,8 +167,10 @@ def rank_rows(
         rows.append(replace(row, metrics={**single, **row.metrics}))
     rows, choice = choose(rows, values, gates, wins)
     measured = {name for row in rows for name in row.metrics}
+    columns = [m for m in (VOTES, *metrics, VAL_LOSS) if m.name in measured]
+    columns.sort(key=lambda m: DECIDING.index(m.name) if m.name in DECIDING else len(DECIDING))
     return Evaluation(
-        metrics=tuple(m for m in (VAL_LOSS, VOTES, *metrics) if m.name in measured),
+        metrics=tuple(columns),
         rows=tuple(rows),
         sentences=tuple(sentences),
         players={row.voice.name: row.players for row in finished},

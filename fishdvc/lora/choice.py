@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from fishdvc.errors import CheckpointError
 from fishdvc.storage.atomic import write_text
 from fishdvc.validation import Checked, parse_json
 
@@ -31,4 +32,9 @@ class ChosenCheckpoint(Checked):
         Raises:
             CheckpointError: The file is missing or damaged.
         """
-        return parse_json(path, cls)
+        try:
+            return parse_json(path, cls)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{error}; the stage evaluate writes this file: run it"
+            ) from error

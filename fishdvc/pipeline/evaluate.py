@@ -11,7 +11,7 @@ from pydantic import Field
 from fishdvc.codec.config import CodecConfig
 from fishdvc.corpus.report_text import read_report
 from fishdvc.errors import DatasetError
-from fishdvc.evaluation.judges import load_judges, measure
+from fishdvc.evaluation.judges import OptionalJudge, load_judges, measure
 from fishdvc.evaluation.page.page import write_page
 from fishdvc.evaluation.players import write_players
 from fishdvc.evaluation.ranking import Gates
@@ -54,7 +54,7 @@ Step = Annotated[int, Field(ge=1)]
 class EvaluateParams(Gates):
     """Section ``evaluate`` of params.yaml."""
 
-    checkpoints: Literal["all"] | Step | Items[Step] = Field(
+    checkpoints: Literal["all"] | Step | Annotated[Items[Step], Field(min_length=1)] = Field(
         description="Checkpoints that speak: all, every Nth, or a list of steps."
     )
     num_held_out: int = Field(description="Held-out transcripts that they speak.", ge=1)
@@ -67,6 +67,9 @@ class EvaluateParams(Gates):
     repetition_penalty: float = Field(description="Penalty of recent codes.", gt=0)
     max_length_ratio: float = Field(
         description="Speech is cut at this multiple of its expected duration, and 1 s more.", gt=1
+    )
+    optional_metrics: Items[OptionalJudge] = Field(
+        description="Metrics to measure if their packages are installed."
     )
     asr_model: str | None = Field(
         description="Recognizer: a name of faster-whisper, or a folder in data/external/evaluate."
@@ -150,7 +153,9 @@ def evaluate(
     read = partial(read_recordings, normalized=normalized, sample_rate_hz=config.sample_rate_hz)
     of_speakers = voice_clips([*held_out, *training], tasks)
     judges, not_measured = load_judges(
-        {name: read(clips) for name, clips in of_speakers.items()}, asr_model=_asr_model(params)
+        {name: read(clips) for name, clips in of_speakers.items()},
+        optional=params.optional_metrics,
+        asr_model=_asr_model(params),
     )
     with atomic_folder(report) as page:
 

@@ -30,7 +30,7 @@ from fishdvc.storage.atomic import atomic_folder, write_metrics
 from fishdvc.storage.tensors import writing_tensors
 from fishdvc.text.prompt import speech_prompt
 from fishdvc.text.tokenizer import load_tokenizer
-from fishdvc.validation import Checked
+from fishdvc.validation import Checked, shown
 
 REFERENCE_SUFFIX = ".ckpt"
 BEST = "best"
@@ -144,6 +144,10 @@ def _choose(
         if evaluated is None:
             raise ParamsError("merge.checkpoint: best needs --choice, a file of evaluate")
         name = evaluated.checkpoint
+        if name not in {checkpoint.folder for checkpoint in checkpoints}:
+            raise CheckpointError(
+                f"evaluate chose {shown(name)}, which is not in {lora_folder}; run evaluate again"
+            )
     chosen = choose_checkpoint(checkpoints, name, tolerance=params.tolerance)
     return chosen, lora_folder / str(chosen.folder)
 

@@ -94,6 +94,16 @@ def test_what_would_certainly_fail_is_an_error(
     assert errors == f"error: the run would fail; correct: {label}\n"
 
 
+def test_too_few_clips_to_train_on_are_an_error(check: Check) -> None:
+    code, printed, errors = check(train_lora={"max_length": 20})
+    assert code == 1
+    assert "training needs at least 2 clips within max_length" in printed
+    assert "data" in errors
+    Path("data/raw/ann/1.wav").unlink()
+    Path("data/raw/ann/1.lab").unlink()
+    assert check()[0] == 1
+
+
 def test_bad_clips_are_an_error_unless_they_are_skipped(check: Check) -> None:
     Path("data/raw/ann/0.lab").write_text(" ")
     code, printed, errors = check()

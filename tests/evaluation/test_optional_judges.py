@@ -3,6 +3,7 @@
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from fishdvc.audio.waveform import read_waveform
 from fishdvc.errors import ParamsError
 from fishdvc.evaluation import judges
-from fishdvc.evaluation.judges import load_judges
+from fishdvc.evaluation.judges import OptionalJudge, load_judges
 from fishdvc.evaluation.naturalness import NaturalnessJudge
 from fishdvc.evaluation.recognition import (
     RecognitionJudge,
@@ -159,7 +160,9 @@ def without_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_packages")
 def test_missing_packages_are_named_with_the_command_that_installs_them() -> None:
-    loaded, not_measured = load_judges({"ann": [utterance(buzz(200, 2))]}, asr_model=None)
+    loaded, not_measured = load_judges(
+        {"ann": [utterance(buzz(200, 2))]}, optional=get_args(OptionalJudge), asr_model=None
+    )
     assert [type(judge).__name__ for judge in loaded] == ["SignalJudge"]
     assert not_measured == [
         "not measured: error rates: pip install -e '.[eval]'",

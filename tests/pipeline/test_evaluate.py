@@ -121,6 +121,7 @@ def run(shipped: Any, base: Path, clips: Path, monkeypatch: pytest.MonkeyPatch) 
             "checkpoints": "all",
             "num_held_out": 2,
             "sentences": None,
+            "optional_metrics": [],
             "max_length_ratio": 1.1,
         }
         return evaluate(
