@@ -36,5 +36,5 @@ class ChosenCheckpoint(Checked):
             return parse_json(path, cls)
         except CheckpointError as error:
             raise CheckpointError(
-                f"{error}; the stage evaluate writes this file: run it"
+                f"{error}; evaluate writes this file: run it"
             ) from error

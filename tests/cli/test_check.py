@@ -104,7 +104,8 @@ def test_too_few_clips_to_train_on_are_an_error(check: Check) -> None:
     assert check()[0] == 1
 
 
-def test_bad_clips_are_an_error_unless_they_are_skipped(check: Check) -> None:
+def test_bad_clips_are_an_error_unless_they_are_skipped(check: Check, make_clip: Any) -> None:
+    make_clip(Path("data/raw/ann/2.wav"), seed=2, text="Good morning.")
     Path("data/raw/ann/0.lab").write_text(" ")
     code, printed, errors = check()
     assert (code, errors) == (1, "error: the run would fail; correct: data\n")
