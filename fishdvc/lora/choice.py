@@ -35,6 +35,4 @@ class ChosenCheckpoint(Checked):
         try:
             return parse_json(path, cls)
         except CheckpointError as error:
-            raise CheckpointError(
-                f"{error}; evaluate writes this file: run it"
-            ) from error
+            raise CheckpointError(f"{error}; evaluate writes this file: run it") from error
