@@ -74,4 +74,5 @@ def check(arguments: argparse.Namespace) -> None:
     if errors := [line.label for line in lines if line.level == "error"]:
         raise FishdvcError(f"the run would fail; correct: {', '.join(errors)}")
     num_warnings += sum(line.level == "warning" for line in lines)
-    print(f"{num_warnings} warnings" if num_warnings else "ready")
+    words = f"{num_warnings} warning{'s' if num_warnings > 1 else ''}"
+    print(words if num_warnings else "ready")

@@ -8,7 +8,11 @@ from typing import Annotated, Literal
 from pydantic import Field, Strict
 
 from fishdvc.errors import ParamsError
+from fishdvc.storage.small_files import read_small_file
 from fishdvc.validation import Checked, parse
+
+
+MAX_BYTES = 10**7
 
 
 class Vote(Checked):
@@ -39,7 +43,7 @@ def read_votes(path: Path) -> tuple[Vote, ...]:
         ParamsError: The file cannot be read or its content is invalid.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_small_file(path, max_bytes=MAX_BYTES).decode("utf-8-sig"))
     # Deep nesting raises RecursionError.
     except (OSError, ValueError, RecursionError) as error:
         raise ParamsError(

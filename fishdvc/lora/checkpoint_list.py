@@ -13,9 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from fishdvc.errors import CheckpointError
 from fishdvc.storage.atomic import write_text
+from fishdvc.storage.small_files import read_small_file
 from fishdvc.validation import shown
 
 CHECKPOINT_LIST = "checkpoints.json"
+MAX_BYTES = 10**7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ def read_checkpoints(folder: Path) -> list[Checkpoint]:
     """
     path = folder / CHECKPOINT_LIST
     try:
-        checkpoints = _LIST.validate_json(path.read_bytes(), strict=True)
+        checkpoints = _LIST.validate_json(read_small_file(path, max_bytes=MAX_BYTES), strict=True)
         problem = _problem(checkpoints)
     except OSError as error:
         problem = str(error)

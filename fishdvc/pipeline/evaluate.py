@@ -44,7 +44,7 @@ from fishdvc.pipeline.extract_vq import ExtractVqParams, find_codec_config
 from fishdvc.pipeline.shared_params import OUTPUTS, BaseParams, external_path
 from fishdvc.storage.atomic import atomic_folder, write_metrics, write_text
 from fishdvc.storage.cache import project_cache
-from fishdvc.validation import Items
+from fishdvc.validation import Items, shown
 
 SENTENCES = Path("data/eval_sentences.txt")
 """The user's sentences. dvc.yaml lists the file as a dependency of the stage."""
@@ -208,6 +208,9 @@ def evaluate(
         f"{len(tasks)} utterances each, {_listed(of_chosen)} (base: {_listed(of_base)}), "
         f"{time.monotonic() - start_s:.1f} s; listen: {report / 'index.html'}"
     )
+    strangers = sorted(set(wins or ()) - rows.keys())
+    if strangers:
+        not_measured.append(f"not counted: votes for {shown(strangers)}, which do not speak here")
     lines = [*not_measured, f"warning: {chosen.warning}" if chosen.warning else ""]
     return "\n".join([*filter(None, lines), summary])
 

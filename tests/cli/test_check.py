@@ -111,7 +111,7 @@ def test_bad_clips_are_an_error_unless_they_are_skipped(check: Check, make_clip:
     assert (code, errors) == (1, "error: the run would fail; correct: data\n")
     assert "  data/raw/ann/0.lab: empty transcript" in printed
     code, printed, _ = check(dataset={"on_bad_clip": "skip"})
-    assert (code, printed.splitlines()[-1]) == (0, "1 warnings")
+    assert (code, printed.splitlines()[-1]) == (0, "1 warning")
 
 
 def test_a_base_to_download_is_named_with_its_licence(check: Check) -> None:

@@ -259,7 +259,15 @@ def test_own_sentences_are_spoken_and_bad_ones_are_named(
     path.parent.mkdir(parents=True)
     path.write_text("# A comment.\n\nHello there.\n")
     lora = adapters(nothing)
-    run(lora, sentences="data/external/evaluate/own.txt")
+    pair = {"row_a": "base", "row_b": "step_000000099", "winner": "base"}
+    votes = {"version": 1, "votes": [{"sentence": "own_01", **pair}]}
+    path.with_name("votes.json").write_text(json.dumps(votes))
+    summary = run(
+        lora,
+        sentences="data/external/evaluate/own.txt",
+        listening_votes="data/external/evaluate/votes.json",
+    )
+    assert "not counted: votes for ['step_000000099'], which do not speak here" in summary
     names = {path.stem for path in (OUT / "report/rows/base").glob("*.mp3")}
     assert {"own_01", "own_01_with_reference", "held_out_01_with_reference"} <= names
     recorded = {path.stem for path in (OUT / "report/rows/recording").glob("*.mp3")}
