@@ -11,7 +11,6 @@ from fishdvc.errors import ParamsError
 from fishdvc.storage.small_files import read_small_file
 from fishdvc.validation import Checked, parse
 
-
 MAX_BYTES = 10**7
 
 
