@@ -2,8 +2,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from demo_base.recipe import crops
 from demo_base.recipe.crops import CropSampler, CropTrainingParams
 from fishdvc.audio.waveform import Waveform, write_flac
 
@@ -31,8 +33,15 @@ def write_clip(path: Path, samples: np.ndarray) -> None:
 
 
 @pytest.fixture
-def speech(tmp_path: Path) -> Path:
+def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write clips of a constant value per kind of voice."""
+
+    def read_with_offset(path: Path) -> Waveform:
+        samples, rate_hz = soundfile.read(path, dtype="float32")
+        return Waveform(samples=samples, sample_rate_hz=rate_hz)
+
+    # read_waveform removes a constant value.
+    monkeypatch.setattr(crops, "read_waveform", read_with_offset)
     for voice, value in (("slt", SYNTHETIC), ("rms", SYNTHETIC), ("june-fr", HUMAN)):
         for number, num_samples in enumerate((500, 500, 290, 320)):
             write_clip(tmp_path / voice / f"{number}.flac", np.full(num_samples, value))
@@ -52,16 +61,16 @@ def test_crops_are_of_the_requested_voices_at_random_gains(
 
 
 def test_the_crops_depend_only_on_seed_and_step(speech: Path) -> None:
-    crops = sampler(speech, 0.5)
-    assert torch.equal(crops.batch(3), sampler(speech, 0.5).batch(3))
-    assert not torch.equal(crops.batch(3), crops.batch(4))
+    drawn = sampler(speech, 0.5)
+    assert torch.equal(drawn.batch(3), sampler(speech, 0.5).batch(3))
+    assert not torch.equal(drawn.batch(3), drawn.batch(4))
 
 
 def test_some_crops_play_faster_and_some_slower(tmp_path: Path) -> None:
     for voice in ("slt", "june-fr"):
         write_clip(tmp_path / voice / "ramp.flac", np.linspace(0, 0.4, 4000))
-    crops = sampler(tmp_path, 0.5)
-    slopes = [np.ptp(crops._crop(np.random.default_rng(i))) / 300 for i in range(60)]
+    drawn = sampler(tmp_path, 0.5)
+    slopes = [np.ptp(drawn._crop(np.random.default_rng(i))) / 300 for i in range(60)]
     original = 0.4 * 32767 / 4000
     assert min(slopes) < 0.9 * original
     assert max(slopes) > 1.1 * original
