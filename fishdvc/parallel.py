@@ -83,7 +83,7 @@ def map_in_threads(
     thread computes its next item while the others work.
     """
     if total is None:
-        items = list(items)
+        items = items if isinstance(items, Sequence) else list(items)
         total = len(items)
     results = _map_in_threads(function, items, num_workers(workers))
     yield from _progress(results, total, label)

@@ -1,10 +1,13 @@
 """Find the source files that a module imports directly or indirectly."""
 
 import ast
+import threading
 from pathlib import Path
 
 TOP = Path(__file__).parents[2]
 """Folder that contains the packages."""
+# Python 3.11 counts the depth of a syntax tree in one place for all threads.
+_PARSER = threading.Lock()
 
 
 def imported_files(file: Path) -> list[Path]:
@@ -26,7 +29,9 @@ def imported_files(file: Path) -> list[Path]:
 
 def _direct_imports(file: Path) -> set[Path]:
     names = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    with _PARSER:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

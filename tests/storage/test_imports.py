@@ -1,5 +1,8 @@
 """Search for imported source files."""
 
+import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,3 +36,20 @@ def test_imports_are_followed_through_files_packages_and_functions(top: Path) ->
     found = imported_files(top / "a/start.py")
     unused = {top / "a/unused.py"}
     assert found == sorted(set(top.rglob("*.py")) - unused)
+
+
+def test_several_threads_may_read_the_imports_of_a_file() -> None:
+    def switch_threads(*_: object) -> None:
+        time.sleep(0)
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(50)
+    gc.callbacks.append(switch_threads)
+    try:
+        file = imports.TOP / "fishdvc/pipeline/train_lora.py"
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(imported_files, [file] * 16))
+    finally:
+        gc.callbacks.remove(switch_threads)
+        gc.set_threshold(*threshold)
+    assert found == found[:1] * 16
