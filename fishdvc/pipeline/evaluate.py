@@ -157,6 +157,8 @@ def evaluate(
         optional=params.optional_metrics,
         asr_model=_asr_model(params),
     )
+    if strangers := sorted(set(wins or ()) - {voice.name for voice in voices}):
+        not_measured.append(f"not counted: votes for {shown(strangers)}, which do not speak here")
     with atomic_folder(report) as page:
 
         def finish(spoken: Spoken) -> Finished:
@@ -208,9 +210,6 @@ def evaluate(
         f"{len(tasks)} utterances each, {_listed(of_chosen)} (base: {_listed(of_base)}), "
         f"{time.monotonic() - start_s:.1f} s; listen: {report / 'index.html'}"
     )
-    strangers = sorted(set(wins or ()) - rows.keys())
-    if strangers:
-        not_measured.append(f"not counted: votes for {shown(strangers)}, which do not speak here")
     lines = [*not_measured, f"warning: {chosen.warning}" if chosen.warning else ""]
     return "\n".join([*filter(None, lines), summary])
 
