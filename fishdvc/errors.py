@@ -53,6 +53,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(_escaped, text)
 
 
+def printable_lines(text: str) -> str:
+    """Return a text of several lines, each as ``printable`` does."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def _escaped(match: re.Match[str]) -> str:
     # Python decodes the byte B of a name that is not UTF-8 as the surrogate U+DCB.
     is_byte = "\udc80" <= match[0] <= "\udcff"

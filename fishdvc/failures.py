@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
-from fishdvc.errors import FishdvcError, printable
+from fishdvc.errors import FishdvcError, printable_lines
 
 SIGNAL_EXIT_CODE = 128
 """Exit code of shells for a program that a signal stopped, plus the number of the signal."""
@@ -46,8 +46,7 @@ def run_program(program: Callable[[], None]) -> tuple[str, int]:
     try:
         program()
     except (FishdvcError, OSError, MemoryError) as error:
-        lines = f"error: {_message(error)}".split("\n")
-        return "\n".join(map(printable, lines)), 1
+        return printable_lines(f"error: {_message(error)}"), 1
     except RuntimeError as error:
         # PyTorch, not imported here, has an OutOfMemoryError; for a CPU it raises RuntimeError.
         if type(error).__name__ != "OutOfMemoryError" and "DefaultCPUAllocator" not in str(error):

@@ -4,9 +4,15 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from fishdvc.errors import printable, printable_lines
 from fishdvc.failures import run_program
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def stage_arguments(
@@ -24,7 +30,7 @@ def stage_arguments(
     Returns:
         The parameter file, and the paths by name. An option that was left out is None.
     """
-    parser = argparse.ArgumentParser(description=description)
+    parser = _Parser(description=description)
     parser.add_argument(
         "--params", type=Path, default=Path("params.yaml"), help="parameters (params.yaml)"
     )
@@ -44,7 +50,7 @@ def run_stage(stage: Callable[[], str]) -> None:
 
     def program() -> None:
         if summary := stage():  # Empty in all processes of train_lora except the first.
-            print(summary)
+            print(printable_lines(summary))
 
     message, exit_code = run_program(program)
     if message:

@@ -23,7 +23,8 @@ def downmix(channels: Samples, sample_rate_hz: int) -> Samples:
 
     Channels cancel if one is inverted, for example by a wrongly wired cable. Their mean is then
     mostly noise. The best channel is the one with the highest level relative to its pauses, or the
-    first one of those that are within 3 dB of it.
+    first one of those that are within 3 dB of it. Two microphones in a room with echoes may also count
+    as cancelling, which loses no speech, because each channel contains all of it.
 
     Args:
         channels: ``(samples, channels)``, at least one of each.

@@ -13,7 +13,7 @@ from fishdvc.audio.downmix import downmix, remove_offset
 from fishdvc.audio.ffmpeg import decode
 from fishdvc.audio.limits import MAX_FILE_BYTES, MAX_NUM_VALUES, check_limits
 from fishdvc.errors import AudioError, FishdvcError
-from fishdvc.storage.lfs import is_lfs_pointer
+from fishdvc.storage.lfs import pointer_problem
 
 AUDIO_SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".aiff", ".aif", ".aifc", ".caf", ".au"),
@@ -122,8 +122,8 @@ def _read(path: Path) -> bytes:
             "clips of a sentence"
         )
     content = path.read_bytes()
-    if is_lfs_pointer(content):
-        raise AudioError("a pointer of Git LFS instead of the recording; run `git lfs pull`")
+    if problem := pointer_problem(content):
+        raise AudioError(problem)
     if content.count(0) == len(content):
         found = f"contains only {len(content):,} zero bytes" if content else "an empty file"
         raise AudioError(f"{found}; copy it again, or remove it")

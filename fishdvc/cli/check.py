@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fishdvc.errors import FishdvcError
+from fishdvc.errors import FishdvcError, printable_lines
 
 BASE = Path("data/base")
 MAX_FILES = 5
@@ -56,7 +56,9 @@ def check(arguments: argparse.Namespace) -> None:
         lines.append(readiness.Line("data", str(error), "error"))
     else:
         max_files = None if arguments.full else MAX_FILES
-        print(format_report(report, histograms=arguments.full, max_files=max_files))
+        print(
+            printable_lines(format_report(report, histograms=arguments.full, max_files=max_files))
+        )
         num_warnings += len(report.warnings)
         speech_s = sum(speaker.duration_s for speaker in report.speakers)
         counts = {warning.kind: len(warning.files) for warning in report.warnings}
@@ -70,7 +72,7 @@ def check(arguments: argparse.Namespace) -> None:
     lines += readiness.check_machine(params, base, speech_s)
     for line in lines:
         mark = "" if line.level == "ok" else f"{line.level}: "
-        print(f"{line.label:8}  {mark}{line.text}")
+        print(printable_lines(f"{line.label:8}  {mark}{line.text}"))
     if errors := [line.label for line in lines if line.level == "error"]:
         raise FishdvcError(f"the run would fail; correct: {', '.join(errors)}")
     num_warnings += sum(line.level == "warning" for line in lines)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fishdvc.corpus.names import name_problem
 from fishdvc.errors import printable
+from fishdvc.storage.lfs import pointer_problem
 
 _IGNORED = re.compile(r"\._.*|\.DS_Store|Thumbs\.db|desktop\.ini|\.git(ignore|keep)|.+\.dvc", re.I)
 """Files of macOS, Windows, Git and DVC, which belong to no clip."""
@@ -102,7 +103,10 @@ def _add(
 
 def _unreadable(path: Path, error: OSError) -> str:
     try:
-        target = printable(str(path.readlink()))
+        link = path.readlink()
     except OSError:
         return f"{path}: {error.strerror}; correct its permissions, or remove it"
+    if problem := pointer_problem(bytes(link)):
+        return f"{path}: {problem}"
+    target = printable(str(link))
     return f"{path}: a link to {target}: {error.strerror}; correct or remove the link"

@@ -9,9 +9,12 @@ from pydantic import TypeAdapter, ValidationError
 from fishdvc.corpus.findings import DataReport
 from fishdvc.errors import DatasetError
 from fishdvc.storage.atomic import write_text
+from fishdvc.storage.small_files import read_small_file
 
 BAR_WIDTH = 40
 """Characters of the bar of the highest count."""
+MAX_REPORT_BYTES = 10**8
+"""The names of a million clips."""
 _REPORT = TypeAdapter(DataReport)
 
 
@@ -27,8 +30,8 @@ def read_report(path: Path) -> DataReport:
         DatasetError: The file does not contain a data report.
     """
     try:
-        return _REPORT.validate_json(path.read_bytes())
-    except ValidationError as error:
+        return _REPORT.validate_json(read_small_file(path, max_bytes=MAX_REPORT_BYTES))
+    except (OSError, ValidationError) as error:
         raise DatasetError(f"{path}: not a data report; run dvc repro check: {error}") from error
 
 

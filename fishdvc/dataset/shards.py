@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from fishdvc.dataset import text_data_pb2
 from fishdvc.errors import DatasetError
+from fishdvc.storage.small_files import read_small_file
 
 CLIP_LIST = "clips.json"
 """File beside the shards: ``{speaker: [clip, ...]}``, clips in the order of the sentences."""
+MAX_SHARD_BYTES = 2**31
+"""The codes of 1,700 hours."""
 _LENGTH = struct.Struct("<I")
 MAX_CODE = np.iinfo(np.uint16).max
 _REMEDY = "run build_protos again"
@@ -55,10 +58,13 @@ def read_shard(path: Path) -> Iterator[SpeakerGroup]:
     """Read a shard, one speaker's group at a time.
 
     Raises:
-        DatasetError: The file is truncated or damaged. The message names the file and the byte
-            offset of the group.
+        DatasetError: The file cannot be read, is larger than ``MAX_SHARD_BYTES``, truncated or
+            damaged. The message names the file, and the byte offset of a damaged group.
     """
-    content = path.read_bytes()
+    try:
+        content = read_small_file(path, max_bytes=MAX_SHARD_BYTES)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}; {_REMEDY}") from error
     offset = 0
     while offset < len(content):
         where = f"{path}: byte {offset}"

@@ -17,11 +17,14 @@ from pydantic import Field, model_validator
 from safetensors import SafetensorError
 
 from fishdvc.errors import CheckpointError, list_problems
+from fishdvc.storage.small_files import read_small_file
 from fishdvc.validation import Checked, parse_json
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
 KEY_PREFIX = "base_model.model."
+MAX_WEIGHTS_BYTES = 2**31
+"""More than the float32 weights of the 490 M parameters of fish-speech 1.5."""
 MAX_RMS = 100.0
 """Largest root mean square of the change of a weight. Weights of a base have at most about 1, so a
 larger change leaves at most 1 % of a weight, which bfloat16 hardly distinguishes from nothing."""
@@ -147,7 +150,8 @@ def _is_embedding(name: str) -> bool:
 def _read_fields(path: Path) -> tuple[dict[str, dict[str, NDArray[np.float32]]], list[str]]:
     """Return the arrays by module and field, and the problems of single tensors."""
     try:
-        tensors = dict(safetensors.deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]
+        content = read_small_file(path, max_bytes=MAX_WEIGHTS_BYTES)
+        tensors = dict(safetensors.deserialize(content))  # type: ignore[no-untyped-call]
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {path}: {error}; copy the file again") from error
     fields: dict[str, dict[str, NDArray[np.float32]]] = defaultdict(dict)

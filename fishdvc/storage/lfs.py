@@ -1,12 +1,21 @@
-"""Recognize pointer files of Git LFS, which stand in for files that were not downloaded."""
+"""Recognize files of Git LFS and git-annex that stand in for files that were not downloaded."""
 
-_FIRST_LINE = b"version https://git-lfs.github.com/spec/"
+import re
+
+_GIT_LFS = b"version https://git-lfs.github.com/spec/"
+_GIT_ANNEX = re.compile(rb"(?:[^\n]{0,999}\.git)?[/\\]annex[/\\]objects[/\\]")
+"""How the pointer of an unlocked file starts, or the target of the link to a locked file. Git
+writes the target into a file on file systems without links."""
 
 
-def is_lfs_pointer(head: bytes) -> bool:
-    """Return whether a file that begins with these bytes is a Git LFS pointer.
+def pointer_problem(head: bytes) -> str | None:
+    """Return that a file is a pointer, and the command that downloads it, or None if it is none.
 
     Args:
-        head: At least the first 40 bytes of the file.
+        head: The first bytes of the file, at least 40, or the target of a link.
     """
-    return head.startswith(_FIRST_LINE)
+    if head.startswith(_GIT_LFS):
+        return "a Git LFS pointer in place of the file; run `git lfs pull`"
+    if _GIT_ANNEX.match(head):
+        return "a git-annex pointer in place of the file; run `git annex get`"
+    return None

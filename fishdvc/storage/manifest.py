@@ -6,12 +6,15 @@ from pathlib import Path
 
 from fishdvc.storage.atomic import write_text
 from fishdvc.storage.cache import content_hash
+from fishdvc.storage.small_files import read_small_file
 
 MANIFEST = "manifest"
 """Name of the manifest in an output of many files.
 
 A stage that reads such an output has its manifest as DVC dependency, because DVC looks at each file
 of a dependency eight times per run. The name has no suffix, so it is never the name of a clip."""
+MAX_BYTES = 2**28
+"""The entries of two million clips."""
 Entries = Mapping[str, tuple[int, str]]
 """Size in bytes and SHA-256 of files, by relative path."""
 
@@ -47,7 +50,7 @@ def manifest_problem(path: Path, top: Path) -> str | None:
         top: Folder that contains the files.
     """
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(read_small_file(path, max_bytes=MAX_BYTES))
         for name, (size, sha256) in entries.items():
             file = top / name
             if file.stat().st_size != size or content_hash(file) != sha256:

@@ -4,7 +4,7 @@ import errno
 import stat
 from pathlib import Path
 
-from fishdvc.storage.lfs import is_lfs_pointer
+from fishdvc.storage.lfs import pointer_problem
 
 
 def read_small_file(path: Path, *, max_bytes: int) -> bytes:
@@ -17,17 +17,17 @@ def read_small_file(path: Path, *, max_bytes: int) -> bytes:
         max_bytes: Maximum size of the file, in bytes.
 
     Raises:
-        OSError: The file cannot be read, is not a regular file, is larger, or is a Git LFS pointer.
-            ``strerror`` is the reason, for people.
+        OSError: The file cannot be read, is not a regular file, is larger, or is a pointer of Git
+            LFS or git-annex. ``strerror`` is the reason, for people.
     """
-    mode = path.stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+    status = path.stat()
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise OSError(errno.EINVAL, "expected a file, got a device, pipe or socket", str(path))
     with path.open("rb") as file:
-        content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
+        # Of a file that is too large, nothing is read. The size of some files is not known.
+        content = file.read(max_bytes + 1 if status.st_size <= max_bytes else 0)
+    if len(content) > max_bytes or status.st_size > max_bytes:
         raise OSError(errno.EFBIG, f"expected at most {max_bytes} bytes, got more", str(path))
-    if is_lfs_pointer(content):
-        reason = "a Git LFS pointer in place of the file; run `git lfs pull`"
-        raise OSError(errno.EINVAL, reason, str(path))
+    if problem := pointer_problem(content):
+        raise OSError(errno.EINVAL, problem, str(path))
     return content

@@ -94,7 +94,11 @@ def test_a_file_that_is_not_audio_is_rejected(name: str, content: bytes, tmp_pat
         (bytes(5000), "contains only 5,000 zero bytes; copy it again"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n",
-            "a pointer of Git LFS instead of the recording; run `git lfs pull`",
+            "a Git LFS pointer in place of the file; run `git lfs pull`",
+        ),
+        (
+            b"/annex/objects/SHA256E-s9--4d.flac\n",
+            "a git-annex pointer in place of the file; run `git annex get`",
         ),
     ],
 )

@@ -93,11 +93,13 @@ def test_broken_links_and_special_files_are_problems(root: Path) -> None:
     (root / "1.wav").symlink_to("gone.wav")
     (root / "2.wav").symlink_to("2.wav")
     os.mkfifo(root / "3.wav")
+    (root / "4.wav").symlink_to("../.git/annex/objects/Xx/9f/SHA256E-s9--4d.wav")
     assert list_files(root).problems == [
         f"{root}/1.wav: a link to gone.wav: No such file or directory; correct or remove the link",
         f"{root}/2.wav: a link to 2.wav: Too many levels of symbolic links; correct or remove the "
         "link",
         f"{root}/3.wav: neither a file nor a folder; remove it",
+        f"{root}/4.wav: a git-annex pointer in place of the file; run `git annex get`",
     ]
 
 

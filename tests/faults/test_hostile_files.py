@@ -18,12 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from fishdvc.corpus.report_text import read_report
 from fishdvc.dataset.shards import CLIP_LIST, Sentence, SpeakerGroup, read_shard, write_shards
 from fishdvc.errors import FishdvcError, ParamsError
 from fishdvc.lora.checkpoint_list import CHECKPOINT_LIST, read_checkpoints
 from fishdvc.lora.files import CONFIG_NAME, KEY_PREFIX, WEIGHTS_NAME, read_adapter
 from fishdvc.params import load_yaml, read_params
 from fishdvc.storage.arrays import read_array
+from fishdvc.storage.manifest import manifest_problem
 from fishdvc.storage.tensors import read_tensors
 from fishdvc.text.clean import find_annotations, is_speakable, strip_annotations
 from fishdvc.text.split import split_text
@@ -129,6 +131,34 @@ def test_an_array_in_a_sparse_file_and_a_named_pipe_are_refused(folder: Path) ->
     os.mkfifo(folder / "pipe.npy")
     for refused in (path, folder / "pipe.npy"):
         assert read_or_refuse(lambda: read_array(refused))  # noqa: B023
+
+
+def read_manifest(path: Path) -> None:
+    if problem := manifest_problem(path, path.parent):
+        raise FishdvcError(problem)
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("1.protos", lambda path: list(read_shard(path))),
+        (WEIGHTS_NAME, lambda path: read_adapter(path.parent)),
+        ("report.json", read_report),
+        ("manifest", read_manifest),
+    ],
+)
+def test_huge_files_and_named_pipes_are_refused(
+    name: str, read: Callable[[Path], object], tmp_path: Path
+) -> None:
+    config = {"r": 2, "lora_alpha": 4, "target_modules": ["wo"]}
+    (tmp_path / CONFIG_NAME).write_text(json.dumps(config))
+    path = tmp_path / name
+    path.touch()
+    os.truncate(path, 2**40)
+    assert "expected at most" in (read_or_refuse(lambda: read(path)) or "")
+    path.unlink()
+    os.mkfifo(path)
+    assert "expected a file, got a device, pipe" in (read_or_refuse(lambda: read(path)) or "")
 
 
 def test_a_whole_array_is_read(folder: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from fishdvc.params import load_yaml
+from stages.command import run_stage, stage_arguments
 from tests.faults.running import command
 from tests.small_project import STAGES, TOP
 
@@ -85,6 +86,19 @@ def test_an_error_is_printed_to_stderr_without_traceback_and_the_exit_code_is_1(
     assert (result.returncode, result.stdout) == (1, "")
     message = "error: params.yaml: no such file; run from the project's top folder\n"
     assert result.stderr == message
+
+
+def test_control_characters_of_arguments_and_summaries_are_escaped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["stage", "--typo\x1b[2J"])
+    with pytest.raises(SystemExit) as exit_:
+        run_stage(lambda: str(stage_arguments("A stage.")))
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.endswith("unrecognized arguments: --typo\\x1b[2J\n")
+    with pytest.raises(SystemExit):
+        run_stage(lambda: "first\nsecond\x1b[2J")
+    assert capsys.readouterr().out == "first\nsecond\\x1b[2J\n"
 
 
 @pytest.mark.parametrize("stage", STAGES)

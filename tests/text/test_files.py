@@ -72,3 +72,8 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "2.lab").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d\n")
     with pytest.raises(DatasetError, match=r"2\.lab: cannot be read: a Git LFS .*`git lfs pull`"):
         read_utf8(tmp_path / "2.lab")
+    (tmp_path / "3.lab").write_text("/annex/objects/SHA256E-s9--4d.lab\n")
+    with pytest.raises(
+        DatasetError, match=r"3\.lab: cannot be read: a git-annex .*`git annex get`"
+    ):
+        read_utf8(tmp_path / "3.lab")
