@@ -1,11 +1,13 @@
 """Decode any audio format with FFmpeg, which is part of PyAV, to the end of the data."""
 
 import io
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from fishdvc.audio import asf
 from fishdvc.audio.limits import check_limits
 from fishdvc.audio.ogg import find_missing_pages
 from fishdvc.audio.riff import PLACEHOLDER_BYTES
@@ -25,6 +27,8 @@ DECODED_WRONGLY = {
     "au": ("adpcm_g726le",),
 }
 """Codecs that FFmpeg decodes to wrong samples without an error, by format."""
+MAX_GAP_S = 0.1
+"""Some recorders write times that jitter by less."""
 MPEG_PADDING = bytes(4096)
 """More than a frame of MPEG audio."""
 
@@ -51,9 +55,15 @@ def decode(content: bytes) -> tuple[npt.NDArray[np.float32], int]:
     with av.logging.Capture() as log, _open(content) as container:
         if not container.streams.audio:
             raise AudioError("contains no audio; export it again, or remove it")
-        stream = container.streams.audio[0]
-        if stream.codec_context is None:  # PyAV's types leave this out.
+        # PyAV's types leave out that there may be no codec.
+        streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
+        if not streams:
             raise AudioError("its codec is unknown; copy or export it again, or remove it")
+        if len(streams) > 1:
+            raise AudioError(
+                f"contains {len(streams)} audio tracks; export one of them, or remove it"
+            )
+        (stream,) = streams
         codec = stream.codec_context.codec.canonical_name
         if codec in DECODED_WRONGLY.get(container.format.name, ()):
             raise AudioError(
@@ -64,9 +74,11 @@ def decode(content: bytes) -> tuple[npt.NDArray[np.float32], int]:
             # Its last frame is short already. FFmpeg cuts it a second time in CAF files.
             stream.codec_context.options["flags2"] = "+skip_manual"
         check_limits(sample_rate_hz=stream.rate, num_values=0)
-        frame, damage = _decode_stream(container, stream)
+        frame, damage = _decode_stream(container, stream, timed=_has_times(container, content))
         if container.format.name == "ogg" and (missing := find_missing_pages(content)):
             damage.append(missing)
+        if asf.is_cut(content):
+            damage.append("the data end early")
         sources = (container.format.name, stream.codec_context.name)
         damage += [message.strip() for _, source, message in log if source in sources]
         if damage:
@@ -91,8 +103,17 @@ def _open(content: bytes) -> "InputContainer":
         ) from error
 
 
+def _has_times(container: "InputContainer", content: bytes) -> bool:
+    """Whether each packet or fragment states its time, so that a gap shows that others are lost.
+
+    In MP4 without fragments, a gap comes from its edit list.
+    """
+    names = container.format.name.split(",")
+    return "asf" in names or "matroska" in names or ("mov" in names and b"moof" in content)
+
+
 def _decode_stream(
-    container: "InputContainer", stream: "AudioStream"
+    container: "InputContainer", stream: "AudioStream", *, timed: bool
 ) -> tuple["AudioFrame | None", list[str]]:
     """Return all samples as one frame, and signs that samples are lost."""
     import av
@@ -101,6 +122,7 @@ def _decode_stream(
     counted = container.format.name in UNCOMPRESSED and stream.codec_context.name.startswith("pcm_")
     last: Packet[AudioStream] | None = None
     first_kind: tuple[str, int, int] | None = None
+    end_s = math.inf
     for packet in container.demux(stream):
         last = packet if packet.size else last
         # FFmpeg also marks the end of samples whose length is unknown.
@@ -117,6 +139,10 @@ def _decode_stream(
             # AudioFifo does not check this, and crashes.
             if kind != (first_kind := first_kind or kind):
                 return None, ["the sample rate or the number of channels changes"]
+            if timed and frame.time is not None:
+                if frame.time > end_s + MAX_GAP_S:
+                    damage.append(f"{frame.time - end_s:.2f} s are missing after {end_s:.2f} s")
+                end_s = frame.time + frame.samples / frame.sample_rate
             frame.pts = None  # Otherwise the FIFO compares it with the number of samples.
             fifo.write(frame)
         if first_kind:

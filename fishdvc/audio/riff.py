@@ -2,8 +2,8 @@
 
 import re
 import struct
-from collections.abc import Iterator
 
+from fishdvc.audio.chunks import Layout, several_chunks, walk
 from fishdvc.errors import AudioError
 
 PLACEHOLDER_BYTES = 0x7F000000
@@ -38,8 +38,9 @@ def with_true_length(content: bytes) -> bytes:
         AudioError: The file contains less than its header states, or more chunks of samples.
     """
     order, magic = (">", b"RIFX") if content.startswith(b"RIFX") else ("<", b"RIFF")
+    layout = Layout(f"{order}4sI", align=2)
     stated_bytes = 0
-    for name, start, num_bytes in _chunks(content, 12, order):
+    for name, start, num_bytes in walk(content, 12, layout):
         if name == b"ds64":  # In RF64 and BW64: lengths in 64 bits.
             stated_bytes = int.from_bytes(content[start + 8 : start + 16], "little")
         if name == b"data":
@@ -60,21 +61,10 @@ def with_true_length(content: bytes) -> bytes:
         end = _find_end(content, start, order)
     # Chunks start at an even position, but some programs do not write the byte between.
     after = end if _is_tag(content, end, order) else end + 1
-    if any(name == b"data" for name, *_ in _chunks(content, after, order)):
-        raise AudioError(
-            "has several `data` chunks, of which programs read only one; export it again, or "
-            "remove it"
-        )
+    if any(name == b"data" for name, *_ in walk(content, after, layout)):
+        raise several_chunks(b"data")
     length = struct.pack(f"{order}I", end - start)
     return b"".join([magic, content[4 : start - 4], length, content[start:end]])
-
-
-def _chunks(content: bytes, at: int, order: str) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the name, the start and the stated length of each chunk."""
-    while len(content) >= at + 8:
-        name, num_bytes = struct.unpack_from(f"{order}4sI", content, at)
-        yield name, at + 8, num_bytes
-        at += 8 + num_bytes + num_bytes % 2
 
 
 def _is_tag(content: bytes, at: int, order: str) -> bool:

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from fishdvc.audio import flac, riff
+from fishdvc.audio import asf, flac, riff
+from fishdvc.audio.bitstream import find_codec
+from fishdvc.audio.chunks import check_chunks
 from fishdvc.audio.downmix import downmix, remove_offset
 from fishdvc.audio.ffmpeg import decode
 from fishdvc.audio.limits import MAX_FILE_BYTES, MAX_NUM_VALUES, check_limits
@@ -27,8 +29,11 @@ LIBSNDFILE_SUBTYPES = (
 )
 """Encodings in WAV and FLAC files that are read with libsndfile. It is faster than FFmpeg, and
 reads big-endian WAV files."""
-STARTS = (b"WAVEfmt ", b"fLaC\0\0\0\x22", b"AIFFCOMM", b"AIFCFVER")
-"""How WAV, FLAC and AIFF files start, in their first ``HEAD_BYTES``."""
+STARTS = (
+    *(b"WAVEfmt ", b"fLaC\0\0\0\x22", b"AIFFCOMM", b"AIFCFVER", b".snd\0\0\0", asf.HEADER),
+    *(b"ftypM4A ", b"ftypM4B ", b"ftypisom", b"ftypiso5", b"ftypmp42", b"ftypmp41", b"ftyp3gp"),
+)
+"""How WAV, FLAC, AIFF, AU, ASF and MP4 files start, in their first ``HEAD_BYTES``."""
 HEAD_BYTES = 64
 
 
@@ -59,7 +64,8 @@ def read_waveform(path: Path) -> Waveform:
 
     Raises:
         AudioError: The file cannot be decoded, is damaged or truncated, exceeds a limit of
-            ``fishdvc.audio.limits``, or has no samples or samples that are not finite.
+            ``fishdvc.audio.limits``, contains compressed audio in place of samples, or has no
+            samples or samples that are not finite.
     """
     try:
         channels, sample_rate_hz = _decode(_read(path))
@@ -77,6 +83,10 @@ def read_waveform(path: Path) -> Waveform:
         raise AudioError(
             f"{path}: {int((~np.isfinite(channels)).any(axis=1).sum())} samples are NaN or "
             "infinite; export it again, or remove it"
+        )
+    if codec := find_codec(channels):
+        raise AudioError(
+            f"{path}: contains {codec} in place of samples; decode it to 16-bit WAV, or remove it"
         )
     samples = remove_offset(downmix(channels, sample_rate_hz))
     return Waveform(samples=samples, sample_rate_hz=sample_rate_hz)
@@ -140,6 +150,7 @@ def _decode(content: bytes) -> tuple[npt.NDArray[np.float32], int]:
         raise AudioError(
             "several files in one, of which programs read only the first; split it, or remove it"
         )
+    check_chunks(content)
     if riff.is_wav(content):
         content = riff.with_true_length(content)
         return _decode_with_libsndfile(content) or decode(content)
