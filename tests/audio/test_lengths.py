@@ -96,6 +96,21 @@ def test_several_chunks_of_samples_are_rejected(first: int, between: bytes, tmp_
         read(wav(*parts), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("container", "name"), [("AIFF", b"SSND"), ("CAF", b"data"), ("W64", b"data\xf3\xac\xd3\x11")]
+)
+def test_several_chunks_of_samples_in_other_formats_are_rejected(
+    container: str, name: bytes, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "a.wav", SAMPLES, RATE_HZ, format=container)
+    content = (tmp_path / "a.wav").read_bytes()
+    np.testing.assert_array_equal(read(content, tmp_path), ALL)
+    second = content[content.index(name) :]
+    assert len(second) >= NUM_BYTES
+    with pytest.raises(AudioError, match=rf"several `{name[:4].decode()}` chunks"):
+        read(content + second, tmp_path)
+
+
 @pytest.mark.parametrize("stated", [NUM_BYTES, 0, 0xFFFFFFFF])
 def test_wav_files_that_were_joined_byte_by_byte_are_rejected(stated: int, tmp_path: Path) -> None:
     content = wav(chunk(b"data", SAMPLES.tobytes(), stated))
