@@ -30,7 +30,7 @@ from fishdvc.machine import MachineParams
 from fishdvc.parallel import map_in_threads
 from fishdvc.pipeline.shared_params import BaseParams, DatasetParams, external_path
 from fishdvc.storage.atomic import atomic_folder, write_metrics
-from fishdvc.storage.cache import combined_key, content_hash, project_cache
+from fishdvc.storage.cache import Entry, combined_key, content_hash, project_cache
 from fishdvc.storage.folders import list_files
 from fishdvc.storage.imports import imported_files
 from fishdvc.storage.manifest import MANIFEST, write_manifest
@@ -91,12 +91,15 @@ def extract_vq(
     cache = project_cache("extract_vq")
     clips = list_files(normalized, ".flac")
     new: dict[Path, str] = {}
+    known: dict[str, Entry] = {}
     with atomic_folder(codes) as folder:
         for audio in clips:
-            destination = folder / audio.relative_to(normalized).with_suffix(".npy")
-            destination.parent.mkdir(parents=True, exist_ok=True)
+            name = audio.relative_to(normalized).with_suffix(".npy")
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             key = combined_key(content_hash(audio), codec_key)
-            if not cache.fetch(key, destination):
+            if entry := cache.fetch(key, folder / name):
+                known[name.as_posix()] = entry
+            else:
                 new[audio] = key
         num_samples, too_short = _check_lengths(list(new), config)
         num_good = len(clips) - len(too_short)
@@ -115,7 +118,7 @@ def extract_vq(
                 cache.store(new[audio], destination)
         files = list_files(folder)
         usage = _codebook_usage(files)
-        write_manifest(folder / MANIFEST, folder, files)
+        write_manifest(folder / MANIFEST, folder, files, known=known)
     write_metrics(metrics, {"num_clips": num_good, "num_skipped": len(too_short), **usage})
     return (
         f"extract_vq: {num_good} clips, {usage['num_frames']} frames, "

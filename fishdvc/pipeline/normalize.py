@@ -1,6 +1,7 @@
 """Stage ``normalize``: write each clip as mono FLAC at one loudness, and its transcript."""
 
 import functools
+import hashlib
 import os
 import time
 from collections import deque
@@ -19,8 +20,7 @@ from fishdvc.errors import AudioError, DatasetError
 from fishdvc.parallel import map_in_processes, map_in_threads
 from fishdvc.pipeline.shared_params import DatasetParams
 from fishdvc.storage.atomic import atomic_folder, write_metrics
-from fishdvc.storage.cache import FileCache, combined_key, content_hash, project_cache
-from fishdvc.storage.folders import list_files
+from fishdvc.storage.cache import Entry, FileCache, combined_key, content_hash, project_cache
 from fishdvc.storage.imports import imported_files
 from fishdvc.storage.manifest import MANIFEST, write_manifest
 from fishdvc.validation import Checked
@@ -53,13 +53,17 @@ class NormalizeParams(Checked):
 
 @dataclass(kw_only=True)
 class _Result:
-    """A clip, the file to write, its key in the cache, and up to one problem of each input."""
+    """A clip, the files to write, its key in the cache, and up to one problem of each input.
+
+    ``entries`` has the files that are written and whose hashes are known.
+    """
 
     clip: Clip
     audio: Path
     transcript: Path
     key: str = ""
     from_cache: bool = False
+    entries: dict[Path, Entry] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -102,6 +106,8 @@ def normalize(
             )
             for clip in clips
         ]
+        for speaker_folder in {result.audio.parent for result in results}:
+            speaker_folder.mkdir(parents=True, exist_ok=True)
         fetch = functools.partial(_fetch, cache=cache, settings=settings)
         deque(map_in_threads(fetch, results, workers=workers, label="read clips"), maxlen=0)
         new = [result for result in results if result.key and not result.from_cache]
@@ -124,7 +130,16 @@ def normalize(
                 result.audio.unlink(missing_ok=True)
                 result.transcript.unlink(missing_ok=True)
         headers = [_read_header(result.audio) for result in good]
-        write_manifest(folder / MANIFEST, folder, list_files(folder))
+        write_manifest(
+            folder / MANIFEST,
+            folder,
+            [path for result in good for path in (result.audio, result.transcript)],
+            known={
+                path.relative_to(folder).as_posix(): entry
+                for result in good
+                for path, entry in result.entries.items()
+            },
+        )
     durations_s = [duration_s for duration_s, _ in headers]
     hours = sum(durations_s) / 3600
     num_speakers = len({result.clip.speaker for result in good})
@@ -140,17 +155,21 @@ def normalize(
 
 def _fetch(result: _Result, *, cache: FileCache, settings: str) -> None:
     """Write the transcript, and the audio if it is in the cache."""
-    result.audio.parent.mkdir(parents=True, exist_ok=True)
     try:
-        result.transcript.write_text(read_transcript(result.clip.transcript), encoding="utf-8")
+        text = read_transcript(result.clip.transcript).encode()
     except DatasetError as error:
         result.problems.append(str(error))
+    else:
+        result.transcript.write_bytes(text)
+        result.entries[result.transcript] = len(text), hashlib.sha256(text).hexdigest()
     try:
         result.key = combined_key(hash_of_audio(result.clip.audio), settings)
     except AudioError as error:
         result.problems.append(str(error))
     else:
-        result.from_cache = cache.fetch(result.key, result.audio)
+        if entry := cache.fetch(result.key, result.audio):
+            result.entries[result.audio] = entry
+            result.from_cache = True
 
 
 def _write(result: _Result, *, params: NormalizeParams, cache: FileCache) -> list[str]:

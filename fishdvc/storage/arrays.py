@@ -1,5 +1,6 @@
 """Read ``.npy`` files without trust in their headers."""
 
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def read_array(path: Path) -> NDArray[Any]:
             raise ValueError("not a regular file")
         if status.st_size > MAX_BYTES:
             raise ValueError(f"{status.st_size} bytes, more than {MAX_BYTES}")
-        return np.array(np.lib.format.open_memmap(path, mode="r"))
+        # Path.resolve, which NumPy calls for a Path, takes a third of the time for a small file.
+        return np.array(np.lib.format.open_memmap(os.fspath(path), mode="r"))
     except FileNotFoundError:
         raise
     # A damaged header raises ValueError, EOFError, TokenError, SyntaxError, MemoryError or others.

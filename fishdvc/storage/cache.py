@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 CACHE_FOLDER = ".fishdvc_cache"
+Entry = tuple[int, str]
+"""Size in bytes and SHA-256 of a file."""
 
 
 class FileCache:
@@ -26,18 +28,23 @@ class FileCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def fetch(self, key: str, destination: Path) -> bool:
-        """Copy the file of a key to ``destination``. Return whether it was a cache hit.
+    def fetch(self, key: str, destination: Path) -> Entry | None:
+        """Copy the file of a key to ``destination``.
 
         A file that cannot be read, or whose content differs from its hash, is a miss and is
         deleted.
+
+        Returns:
+            Size and hash of the file, or None after a miss.
         """
         for cached in self._files(key):
-            if _is_whole(cached):
-                shutil.copyfile(cached, destination)
-                return True
+            sha256 = cached.suffix.removeprefix(".")
+            content = _whole_content(cached, sha256)
+            if content is not None:
+                destination.write_bytes(content)
+                return len(content), sha256
             cached.unlink(missing_ok=True)
-        return False
+        return None
 
     def store(self, key: str, source: Path) -> None:
         """Copy a complete file into the cache.
@@ -67,11 +74,12 @@ class FileCache:
         return self.folder / key[:2]
 
 
-def _is_whole(cached: Path) -> bool:
+def _whole_content(cached: Path, sha256: str) -> bytes | None:
     try:
-        return content_hash(cached) == cached.suffix.removeprefix(".")
+        content = cached.read_bytes()
     except OSError:
-        return False
+        return None
+    return content if hashlib.sha256(content).hexdigest() == sha256 else None
 
 
 def project_cache(stage: str) -> FileCache:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fishdvc.storage.atomic import write_text
-from fishdvc.storage.cache import content_hash
+from fishdvc.storage.cache import Entry, content_hash
 from fishdvc.storage.small_files import read_small_file
 
 MANIFEST = "manifest"
@@ -15,8 +15,8 @@ A stage that reads such an output has its manifest as DVC dependency, because DV
 of a dependency eight times per run. The name has no suffix, so it is never the name of a clip."""
 MAX_BYTES = 2**28
 """The entries of two million clips."""
-Entries = Mapping[str, tuple[int, str]]
-"""Size in bytes and SHA-256 of files, by relative path."""
+Entries = Mapping[str, Entry]
+"""Sizes and hashes of files, by relative path."""
 
 
 def write_manifest(
@@ -28,16 +28,16 @@ def write_manifest(
         path: The manifest to write.
         top: Folder that contains the files.
         files: Existing files below ``top``, in any order.
-        known: Entries of files that have not changed since. They are not read again.
+        known: Entries of files that have not changed since. They are not read.
 
     Returns:
         The entries.
     """
+    known = known or {}
     entries = {}
-    for file in sorted(files):
-        name = file.relative_to(top).as_posix()
-        entry = known.get(name) if known else None
-        entries[name] = entry or (file.stat().st_size, content_hash(file))
+    for name in sorted(file.relative_to(top).as_posix() for file in files):
+        file = top / name
+        entries[name] = known.get(name) or (file.stat().st_size, content_hash(file))
     write_text(path, json.dumps(entries, indent=0) + "\n")
     return entries
 
