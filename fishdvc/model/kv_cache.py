@@ -44,15 +44,10 @@ class KVCache:
         """Keys and values, ``(2, batch, heads, capacity, head_dim)``."""
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add tokens and return all keys and values so far.
-
-        Raises:
-            ValueError: There are more tokens than ``capacity``.
-        """
+        """Add tokens and return all keys and values so far."""
         batch, heads, num_new, head_dim = keys.shape
         end = self.num_tokens + num_new
-        if end > self.capacity:
-            raise ValueError(f"KV cache overflow: {end} > {self.capacity}")
+        assert end <= self.capacity
         if self._memory is None:
             self._memory = keys.new_empty(2, batch, heads, self.capacity, head_dim)
         self._memory[0, :, :, self.num_tokens : end] = keys
