@@ -48,9 +48,8 @@ def speak_outputs(
             use_adapter(synthesizer.model, base, adapters[folder])
         with tqdm(desc=output.name, unit=" frames", disable=None, leave=False) as bar:
             (speech,) = synthesizer.speak(
-                [text],
+                [(text, references)],
                 seeds=[seed],
-                references=references,
                 sampling=sampling,
                 max_part_s=max_part_s,
                 on_frame=bar.update,

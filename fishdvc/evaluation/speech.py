@@ -101,7 +101,7 @@ class Speaker:
         if adapter:
             (changes,) = read_adapters(synthesizer.model, [adapter], allow_untrained=True)
         use_adapter(synthesizer.model, load_weights(self.base / "model.pth"), changes)
-        speeches = synthesizer.speak_each(
+        speeches = synthesizer.speak(
             [(task.sentence.text, _references(task.reference)) for task in self.tasks],
             seeds=[task.seed for task in self.tasks],
             sampling=self.sampling,

@@ -71,12 +71,7 @@ class Synthesizer:
     """A text-to-speech system: a dual-AR model, its codec and its tokenizer."""
 
     def __init__(self, model: DualAR, codec: Codec, tokenizer: Tokenizer) -> None:
-        """Check that the codec fits the model.
-
-        Args:
-            model: In evaluation mode.
-            codec: On the device of the model, in evaluation mode.
-            tokenizer: The model's.
+        """Check that the codec fits the model. Both are in evaluation mode, on one device.
 
         Raises:
             CheckpointError: The codec has another number of codebooks, or larger ones.
@@ -113,25 +108,6 @@ class Synthesizer:
 
     def speak(
         self,
-        texts: Sequence[str],
-        *,
-        seeds: Sequence[int],
-        references: Sequence[Reference] = (),
-        sampling: Sampling | None = None,
-        max_part_s: float = MAX_PART_S,
-        on_frame: Callable[[], object] | None = None,
-    ) -> list[Speech]:
-        """Speak several texts with the same references. See ``speak_each``."""
-        return self.speak_each(
-            [(text, references) for text in texts],
-            seeds=seeds,
-            sampling=sampling,
-            max_part_s=max_part_s,
-            on_frame=on_frame,
-        )
-
-    def speak_each(
-        self,
         texts: Sequence[tuple[str, Sequence[Reference]]],
         *,
         seeds: Sequence[int],
@@ -154,7 +130,6 @@ class Synthesizer:
         Raises:
             ParamsError: A text has nothing to speak, seeds are missing, or a prompt does not fit
                 into the model.
-            DatasetError: The codes of a reference have the wrong shape or range.
         """
         config = self.codec.config
         tasks = _tasks(texts, seeds)

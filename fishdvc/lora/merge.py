@@ -23,10 +23,6 @@ def merge_adapter(state_dict: Mapping[str, Tensor], adapter: Adapter) -> dict[st
     Computed in float32 and rounded once to the type of the weight. A weight does not change if A
     or B is all 0 and there is no DoRA.
 
-    Args:
-        state_dict: Weights of the base by key. Not changed.
-        adapter: The adapter.
-
     Returns:
         Weights by key in the order of the base. Tensors without an adapter are not copied.
 

@@ -16,16 +16,11 @@ from fishdvc.model.dual_ar import DualAR
 def read_adapters(
     model: DualAR, folders: Sequence[Path], *, allow_untrained: bool = False
 ) -> list[Adapter]:
-    """Read adapters and check that they were trained on this base.
-
-    Args:
-        model: The base.
-        folders: Folders in PEFT's format.
-        allow_untrained: As in ``read_adapter``.
+    """Read adapters as ``read_adapter`` does, and check that they were trained on this base.
 
     Raises:
-        CheckpointError: Adapters have a problem as in ``read_adapter``, are incomplete or were
-            trained on another base. The message names every folder with a problem.
+        CheckpointError: Adapters cannot be read, are incomplete or were trained on another base.
+            The message names every folder with a problem.
     """
     adapters, problems = [], []
     shapes = {key: tuple(weight.shape) for key, weight in model.state_dict().items()}

@@ -75,7 +75,7 @@ class BatchCache:
         num_heads: Key/value heads.
         capacity: Largest number of tokens of a sequence.
         head_dim: Values per head.
-        dtype: Type of keys and values.
+        dtype: Type of the memory.
         device: Device of the memory.
 
     Attributes:

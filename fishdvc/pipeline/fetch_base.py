@@ -12,7 +12,7 @@ from fishdvc.errors import CheckpointError, list_problems
 from fishdvc.lora.files import Adapter, read_adapter
 from fishdvc.lora.targets import adaptable_shapes, mismatches
 from fishdvc.model.config import read_config
-from fishdvc.pipeline.shared_params import BaseParams, external_path
+from fishdvc.pipeline.shared_params import BaseParams, external_path, init_from_path
 from fishdvc.storage.atomic import atomic_folder
 
 DEMO_BASE = Path("demo_base/checkpoint")
@@ -37,7 +37,7 @@ def fetch_base(params: BaseParams, *, init_from: str | None, base: Path) -> str:
             download failed, or the adapter is damaged or does not fit the base.
     """
     start_s = time.monotonic()
-    adapter = None if init_from is None else read_adapter(_init_from(init_from))
+    adapter = None if init_from is None else read_adapter(init_from_path(init_from))
     if Path(params.source).is_dir():
         files = folder_files(params)
         note = "files of a folder are not verified"
@@ -88,10 +88,6 @@ def _download_files(params: BaseParams, codec: str) -> tuple[list[Path], str]:
     unverified = check_published(downloaded) if is_published else [f.name for f in downloaded]
     note = f"no known hash: {', '.join(unverified)}" if unverified else "all hashes match"
     return files, f"commit {folder.name[:12]}, {note}"
-
-
-def _init_from(folder: str) -> Path:
-    return external_path(folder, stage="train_lora", param="train_lora.init_from")
 
 
 def _check_fit(adapter: Adapter, config: Path) -> None:
