@@ -158,15 +158,13 @@ def _train(
         name = None if finished else points.latest()
     # Only the first process holds the lock. Others may have seen the folder of an earlier run.
     finished, name = trainer.strategy.broadcast((finished, name))
-    if finished:
-        if trainer.is_global_zero:
-            message = (
-                "train_lora: a run with equal params, data and code finished; its result is used"
-            )
-            print(message, flush=True)
-        return
     if trainer.is_global_zero:
-        print(_describe(adapted, data, params.max_steps, num_epochs, work, name), flush=True)
+        line = "train_lora: a run with equal params, data and code finished; its result is used"
+        if not finished:
+            line = _describe(adapted, data, params.max_steps, num_epochs, work, name)
+        print(line, flush=True)
+    if finished:
+        return
     point = work / POINTS / name if name else None
     trainer.callbacks += [  # type: ignore[attr-defined]
         Curves(work / CURVES, resume_from=point and point / CURVES),
