@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fishdvc.errors import ParamsError
 from fishdvc.generation.batch import Batch
-from fishdvc.generation.graphs import GraphedFunction, computes_in_graphs
+from fishdvc.generation.graphs import GraphedFunction, uses_cuda_graphs
 from fishdvc.generation.settings import Sampling
 from fishdvc.model.dual_ar import DualAR
 
@@ -156,7 +156,7 @@ class Generator:
                     break
                 num_prompts += 1
             # On a CPU, each prompt alone is as fast, and gets exactly the same codes in each batch.
-            group = new[:num_prompts] if computes_in_graphs(batch.device) else new[:1]
+            group = new[:num_prompts] if uses_cuda_graphs(batch.device) else new[:1]
             # Random numbers come from the CPU, so that they are the same for every device.
             generators = [torch.Generator().manual_seed(seed) for _, seed in group]
             uniform = [torch.rand(max_new_frames, num_codebooks, generator=g) for g in generators]
@@ -173,7 +173,7 @@ class Generator:
         """Add frames to all sequences, until one may have ended."""
         assert self._step is not None
         num_rows, num_steps = len(rows), 1
-        if computes_in_graphs(batch.device):
+        if uses_cuda_graphs(batch.device):
             # Rounded up, so that few graphs are captured.
             num_rows = _round_up(len(rows), 1)
             batch.clear_rows(len(rows))

@@ -33,8 +33,8 @@ def fetch_base(params: BaseParams, *, init_from: str | None, base: Path) -> str:
 
     Raises:
         ParamsError: The source, the codec or the adapter is a path that DVC does not track.
-        CheckpointError: Files are missing, differ from the published ones or cannot be written, the
-            download failed, or the adapter is damaged or does not fit the base.
+        CheckpointError: Files are missing or differ from the published ones, the download failed,
+            or the adapter is damaged or does not fit the base.
     """
     start_s = time.monotonic()
     adapter = None if init_from is None else read_adapter(init_from_path(init_from))
@@ -104,11 +104,6 @@ def _copy_files(files: Sequence[Path], base: Path) -> None:
             f"{by_name[clash.name]}: the base has another file of this name, {clash}; "
             "rename the codec's files"
         )
-    try:
-        with atomic_folder(base) as folder:
-            for name, path in by_name.items():
-                shutil.copyfile(path, folder / name)
-    except OSError as error:
-        raise CheckpointError(
-            f"{base}: cannot be written: {error}; correct this and run fetch_base again"
-        ) from error
+    with atomic_folder(base) as folder:
+        for name, path in by_name.items():
+            shutil.copyfile(path, folder / name)

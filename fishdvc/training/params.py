@@ -82,7 +82,9 @@ class TrainLoraParams(Checked):
             )
 
 
-def misfits(adapter: LoraParams, params: TrainLoraParams, config: DualARConfig) -> list[str]:
+def mismatches_with_base(
+    adapter: LoraParams, params: TrainLoraParams, config: DualARConfig
+) -> list[str]:
     """List the values that do not fit the base, one line each."""
     problems = []
     if params.max_length > config.max_seq_len:
