@@ -12,7 +12,7 @@ from pydantic import Field
 from fishdvc.errors import CheckpointError, ParamsError
 from fishdvc.model.config import read_config
 from fishdvc.params import load_yaml, read_params
-from fishdvc.training.params import LoraParams, mismatches_with_base
+from fishdvc.training.params import LoraParams, base_mismatches
 from fishdvc.validation import Checked, Items, parse, parse_json
 from tests.sections import SECTIONS, shipped
 
@@ -205,8 +205,8 @@ def test_tied_embeddings_are_no_targets(assets: Path) -> None:
     config = read_config(assets / "text2semantic/config.json")
     tied = config.model_copy(update={"tie_word_embeddings": True})
     lora, train = shipped("lora"), shipped("train_lora", max_length=64)
-    assert mismatches_with_base(lora, train, config) == []
-    (problem,) = mismatches_with_base(lora, train, tied)
+    assert base_mismatches(lora, train, config) == []
+    (problem,) = base_mismatches(lora, train, tied)
     assert problem.startswith("lora.targets: must not name embeddings and output, because ")
 
 

@@ -33,7 +33,7 @@ from fishdvc.training.checkpoints import AdapterCheckpoints
 from fishdvc.training.curves import Curves
 from fishdvc.training.memory import num_checkpointed
 from fishdvc.training.module import AdapterTraining
-from fishdvc.training.params import LoraParams, TrainLoraParams, mismatches_with_base
+from fishdvc.training.params import LoraParams, TrainLoraParams, base_mismatches
 from fishdvc.training.resume import (
     CHECKPOINT,
     CURVES,
@@ -89,7 +89,7 @@ def train_lora(
     """
     start_s = time.monotonic()
     seed_everything(params.seed, workers=True, verbose=False)
-    if problems := mismatches_with_base(adapter, params, read_config(base / "config.json")):
+    if problems := base_mismatches(adapter, params, read_config(base / "config.json")):
         raise ParamsError(list_problems("params.yaml: correct these values", problems))
     trainer = build_trainer(params, machine)
     data = _data_module(params, base, protos)

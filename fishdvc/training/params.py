@@ -82,7 +82,7 @@ class TrainLoraParams(Checked):
             )
 
 
-def mismatches_with_base(
+def base_mismatches(
     adapter: LoraParams, params: TrainLoraParams, config: DualARConfig
 ) -> list[str]:
     """List the values that do not fit the base, one line each."""
