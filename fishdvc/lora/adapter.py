@@ -12,7 +12,7 @@ from torch import Tensor
 from fishdvc.errors import CheckpointError
 from fishdvc.lora.files import CONFIG_NAME, WEIGHTS_NAME
 from fishdvc.lora.layers import use_activation_type
-from fishdvc.lora.switch import read_adapters
+from fishdvc.lora.switch import read_adapter_for
 from fishdvc.lora.targets import ALL_TARGETS, Target
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.storage.atomic import atomic_folder
@@ -99,10 +99,10 @@ def load_adapter(model: DualAR, folder: str | Path, *, trainable: bool = False) 
         The wrapped model. It has the methods of the base.
 
     Raises:
-        CheckpointError: The adapter has a problem as in ``read_adapters``.
+        CheckpointError: The adapter has a problem as in ``read_adapter_for``.
     """
     folder = Path(folder)
-    read_adapters(model, [folder])  # Raises a CheckpointError if the adapter does not fit.
+    read_adapter_for(model, folder)  # For its checks, which PEFT does not make.
     try:
         config = use_activation_type(LoraConfig.from_pretrained(str(folder)))
         config.inference_mode = not trainable

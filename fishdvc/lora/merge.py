@@ -7,9 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fishdvc.errors import CheckpointError, list_problems
 from fishdvc.lora.files import Adapter, ModuleAdapter
-from fishdvc.lora.targets import mismatches
+from fishdvc.lora.targets import check_fit
 
 _ROWS_PER_SLICE = 8192
 """Rows of a weight that are converted to float32 at a time, 32 MB at a width of 1024."""
@@ -30,9 +29,7 @@ def merge_adapter(state_dict: Mapping[str, Tensor], adapter: Adapter) -> dict[st
         CheckpointError: The adapter does not fit the base. The message lists all ``mismatches``.
     """
     shapes = {key: tuple(weight.shape) for key, weight in state_dict.items()}
-    if problems := mismatches(shapes, adapter):
-        summary = "adapter: incomplete or trained on another base; merge it into its own base"
-        raise CheckpointError(list_problems(summary, problems))
+    check_fit(shapes, adapter, where="adapter")
     merged = dict(state_dict)
     with torch.no_grad():
         for name, module in adapter.modules.items():

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, get_args
 
+from fishdvc.errors import CheckpointError
 from fishdvc.lora.files import Adapter
 from fishdvc.model.config import DualARConfig
 
@@ -48,6 +49,17 @@ def adaptable_shapes(config: DualARConfig) -> dict[str, tuple[int, int]]:
                 f"{layers}.{i}.feed_forward.w3": (hidden, dim),
             }
     return {f"{name}.weight": shape for name, shape in shapes.items()}
+
+
+def check_fit(shapes: Mapping[str, tuple[int, ...]], adapter: Adapter, *, where: str) -> None:
+    """Check that an adapter fits the weights of a base, given by their shapes.
+
+    Raises:
+        CheckpointError: It does not. The message begins with ``where`` and names one problem.
+    """
+    if problems := mismatches(shapes, adapter):
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise CheckpointError(f"{where}: does not fit this base: {problems[0]}{more}")
 
 
 def mismatches(shapes: Mapping[str, tuple[int, ...]], adapter: Adapter) -> list[str]:

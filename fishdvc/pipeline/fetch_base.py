@@ -8,9 +8,9 @@ from pathlib import Path
 from fishdvc.base.folder import MODEL_FILES, base_files
 from fishdvc.base.hub import download
 from fishdvc.base.published import PUBLISHED_REVISION, check_published
-from fishdvc.errors import CheckpointError, list_problems
-from fishdvc.lora.files import Adapter, read_adapter
-from fishdvc.lora.targets import adaptable_shapes, mismatches
+from fishdvc.errors import CheckpointError
+from fishdvc.lora.files import read_adapter
+from fishdvc.lora.targets import adaptable_shapes, check_fit
 from fishdvc.model.config import read_config
 from fishdvc.pipeline.shared_params import BaseParams, external_path, init_from_path
 from fishdvc.storage.atomic import atomic_folder
@@ -44,7 +44,8 @@ def fetch_base(params: BaseParams, *, init_from: str | None, base: Path) -> str:
     else:
         files, note = _download_files(params, _codec(params))
     if adapter is not None:
-        _check_fit(adapter, next(path for path in files if path.name == "config.json"))
+        config = read_config(next(path for path in files if path.name == "config.json"))
+        check_fit(adaptable_shapes(config), adapter, where="train_lora.init_from")
     _copy_files(files, base)
     size_mb = sum(path.stat().st_size for path in base.iterdir()) / 1e6
     elapsed_s = time.monotonic() - start_s
@@ -88,12 +89,6 @@ def _download_files(params: BaseParams, codec: str) -> tuple[list[Path], str]:
     unverified = check_published(downloaded) if is_published else [f.name for f in downloaded]
     note = f"no known hash: {', '.join(unverified)}" if unverified else "all hashes match"
     return files, f"commit {folder.name[:12]}, {note}"
-
-
-def _check_fit(adapter: Adapter, config: Path) -> None:
-    if problems := mismatches(adaptable_shapes(read_config(config)), adapter):
-        summary = "train_lora.init_from: the adapter does not fit this base; choose another"
-        raise CheckpointError(list_problems(summary, problems))
 
 
 def _copy_files(files: Sequence[Path], base: Path) -> None:

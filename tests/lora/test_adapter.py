@@ -1,6 +1,5 @@
 """Adapters on the model: the training step of the reference, saving and loading."""
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -177,23 +176,4 @@ def test_an_incomplete_adapter_is_not_loaded(
     tensors = load_file(path)
     save_file({key: tensors[key] for key in tensors if "layers.1." not in key}, path)
     with pytest.raises(CheckpointError, match=r"layers\.1\..*: target_modules names it, but it h"):
-        load_adapter(load_base(), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("targets", "message"),
-    [
-        (["w1"], "has tensors, but target_modules does not name it"),
-        (["none"], "has tensors, but target_modules does not name it"),
-        ("(", "target_modules: must be a list"),
-    ],
-)
-def test_an_adapter_that_does_not_fit_its_config_is_refused(
-    load_base: LoadBase, adapted: Adapted, tmp_path: Path, targets: object, message: str
-) -> None:
-    save_adapter(adapted(), tmp_path)
-    config = tmp_path / "adapter_config.json"
-    values = json.loads(config.read_text())
-    config.write_text(json.dumps({**values, "target_modules": targets}))
-    with pytest.raises(CheckpointError, match=message):
         load_adapter(load_base(), tmp_path)
