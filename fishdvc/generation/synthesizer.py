@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from fishdvc.audio.resample import resample
 from fishdvc.codec.codec import Codec
-from fishdvc.errors import CheckpointError, ParamsError, list_problems
+from fishdvc.errors import CheckpointError, ParamsError
 from fishdvc.generation.generate import Generator
 from fishdvc.generation.settings import MAX_PART_S, Sampling
 from fishdvc.model.dual_ar import DualAR
@@ -128,11 +128,10 @@ class Synthesizer:
             on_frame: Called after each step, which adds a frame to each text of a batch.
 
         Raises:
-            ParamsError: A text has nothing to speak, seeds are missing, or a prompt does not fit
-                into the model.
+            ParamsError: A text has nothing to speak, or a prompt does not fit into the model.
         """
         config = self.codec.config
-        tasks = _tasks(texts, seeds)
+        tasks = [_task(*text, seed) for text, seed in zip(texts, seeds, strict=True)]
         limits_s = [max_part_s] * len(texts) if isinstance(max_part_s, int | float) else max_part_s
         for task, limit_s in zip(tasks, limits_s, strict=True):
             num_samples = limit_s * config.sample_rate_hz
@@ -192,19 +191,7 @@ class Synthesizer:
         ]
 
 
-def _tasks(texts: Sequence[tuple[str, Sequence[Reference]]], seeds: Sequence[int]) -> list[_Task]:
-    problems = [
-        f"text {i}: nothing to speak in it"
-        for i, (text, _) in enumerate(texts, start=1)
-        if not is_speakable(text)
-    ]
-    if not texts:
-        problems.append("texts: expected at least one, got none")
-    if len(seeds) != len(texts):
-        problems.append(f"seeds: expected one for each of {len(texts)} texts, got {len(seeds)}")
-    if problems:
-        raise ParamsError(list_problems("speak: correct these arguments", problems))
-    return [
-        _Task(split_text(text, MAX_PART_CHARACTERS), seed, references)
-        for (text, references), seed in zip(texts, seeds, strict=True)
-    ]
+def _task(text: str, references: Sequence[Reference], seed: int) -> _Task:
+    if not is_speakable(text):
+        raise ParamsError(f"{text!r}: nothing to speak in it; expected a letter or digit")
+    return _Task(split_text(text, MAX_PART_CHARACTERS), seed, references)
