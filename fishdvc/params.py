@@ -12,6 +12,8 @@ from fishdvc.storage.small_files import read_small_file
 from fishdvc.validation import CheckedT, did_you_mean, parse, shown
 
 MAX_BYTES = 50_000
+MAX_EVENTS = 5_000
+"""Maximum number of keys and values. A list or mapping counts twice: its start and its end."""
 MAX_DEPTH = 50
 MAX_ALIASES = 10
 """A few lines of aliases of aliases can stand for billions of values."""
@@ -61,11 +63,11 @@ def read_params(path: Path, section: str, cls: type[CheckedT]) -> CheckedT:
 def _check_structure(text: str) -> None:
     """Raise ValueError for values that would take much time or memory to construct."""
     depth = num_aliases = 0
-    for event in YAML(typ="safe", pure=True).parse(text):
+    for num_events, event in enumerate(YAML(typ="safe", pure=True).parse(text)):
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         num_aliases += isinstance(event, AliasEvent)
-        if depth > MAX_DEPTH or num_aliases > MAX_ALIASES:
+        if num_events > MAX_EVENTS or depth > MAX_DEPTH or num_aliases > MAX_ALIASES:
             raise ValueError(
-                f"line {event.start_mark.line + 1}: expected at most {MAX_ALIASES} aliases, and "
-                f"values nested at most {MAX_DEPTH} times"
+                f"line {event.start_mark.line + 1}: expected at most {MAX_EVENTS} keys and values "
+                f"with at most {MAX_ALIASES} aliases, nested at most {MAX_DEPTH} times"
             )
