@@ -64,7 +64,7 @@ def parse(
     """Check a mapping of field names to values, and build a model from it.
 
     Args:
-        values: Anything; if it is not a mapping, that is the problem.
+        values: Usually a mapping.
         cls: The model to build.
         where: File and section, the first words of the error message.
         error: Type of the exception.

@@ -15,7 +15,7 @@ from fishdvc.audio.waveform import Waveform
 from fishdvc.errors import ParamsError
 from fishdvc.generation.settings import Sampling
 from fishdvc.generation.synthesizer import Speech, Synthesizer
-from fishdvc.lora.switch import read_adapter_for, use_adapter
+from fishdvc.lora.merge import read_adapter_for, use_adapter
 from fishdvc.model.checkpoint import load_weights
 from fishdvc.storage.atomic import atomic_file
 

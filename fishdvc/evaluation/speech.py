@@ -21,7 +21,7 @@ from fishdvc.generation.loading import load_synthesizer
 from fishdvc.generation.settings import Sampling
 from fishdvc.generation.synthesizer import Reference, Synthesizer
 from fishdvc.lora.files import CONFIG_NAME, WEIGHTS_NAME
-from fishdvc.lora.switch import read_adapter_for, use_adapter
+from fishdvc.lora.merge import read_adapter_for, use_adapter
 from fishdvc.model.checkpoint import load_weights
 from fishdvc.storage.cache import FileCache, combined_key, content_hash
 from fishdvc.storage.imports import imported_files

@@ -27,12 +27,14 @@ _PROMPT_TOKENS_PER_PASS = 16_384
 
 
 class Generator:
-    """Generates codes with one model and one way to draw, and keeps its memory and CUDA graphs.
+    """Generates codes with one model and one set of sampling settings.
+
+    Keeps its memory and CUDA graphs between calls.
 
     Args:
         model: In evaluation mode, without adapters of PEFT. Its weights may be changed in place
             between two calls.
-        sampling: How to draw.
+        sampling: Sampling settings.
         end_id: Id of the token that ends the speech. None: generate ``max_new_frames`` frames.
         num_codes: Codes from this number on are not drawn, because the codec does not have them. At
             most the model's ``codebook_size``, which is the default.

@@ -123,7 +123,7 @@ class Synthesizer:
         Args:
             texts: At least one, each with clips of the voice. Without any, the model's own voice.
             seeds: One integer for each text.
-            sampling: How to draw. None: as the reference implementation.
+            sampling: Sampling settings. None: those of the reference implementation.
             max_part_s: Maximum length of the speech of one part, in seconds, of all or of each.
             on_frame: Called after each step, which adds a frame to each text of a batch.
 
@@ -151,7 +151,7 @@ class Synthesizer:
         return self._decode(tasks)
 
     def _generator_for(self, sampling: Sampling) -> Generator:
-        """Return the generator of the last call if it draws in the same way."""
+        """Return the generator of the last call if its sampling settings are the same."""
         if self._generator is None or self._generator.sampling != sampling:
             self._generator = Generator(
                 self.model,

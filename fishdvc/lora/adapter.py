@@ -12,7 +12,7 @@ from torch import Tensor
 from fishdvc.errors import CheckpointError
 from fishdvc.lora.files import CONFIG_NAME, WEIGHTS_NAME
 from fishdvc.lora.layers import use_activation_type
-from fishdvc.lora.switch import read_adapter_for
+from fishdvc.lora.merge import read_adapter_for
 from fishdvc.lora.targets import ALL_TARGETS, Target
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.storage.atomic import atomic_folder

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fishdvc.dataset.collate import Batch, batch_of
 from fishdvc.lora.adapter import add_adapter, load_adapter, save_adapter
-from fishdvc.lora.switch import read_adapter_for, use_adapter
+from fishdvc.lora.merge import read_adapter_for, use_adapter
 from fishdvc.model.checkpoint import load_dual_ar, load_weights
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.training.loss import DualARLoss, dual_ar_loss

@@ -10,8 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from fishdvc.errors import CheckpointError
 from fishdvc.lora.adapter import save_adapter
-from fishdvc.lora.merge import merge_adapter
-from fishdvc.lora.switch import read_adapter_for, use_adapter
+from fishdvc.lora.merge import merge_adapter, read_adapter_for, use_adapter
 from fishdvc.model.dual_ar import DualAR
 
 LoadBase = Callable[..., DualAR]
