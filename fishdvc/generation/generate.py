@@ -117,27 +117,22 @@ class Generator:
 
     def _allocate(self, num_sequences: int, num_slots: int, max_frames: int) -> Batch:
         """Return a batch that is large enough: the existing one or a new one."""
-        num_rows = _round_up(min(num_sequences, self.batch_size), 1)
-        num_slots = _round_up(num_slots, _MIN_SLOTS)
-        # Rows without a sequence run for up to this number of steps.
-        max_frames = max(max_frames, _STEPS_PER_CHECK)
-        if (existing := self._batch) is not None:
-            num_rows = max(num_rows, existing.num_rows)
-            num_slots = max(num_slots, existing.num_slots)
-            max_frames = max(max_frames, existing.max_frames)
-            if (num_rows, num_slots, max_frames) == (
-                existing.num_rows,
-                existing.num_slots,
-                existing.max_frames,
-            ):
-                return existing
+        size: tuple[int, ...] = (
+            _round_up(min(num_sequences, self.batch_size), 1),
+            _round_up(num_slots, _MIN_SLOTS),
+            # Rows without a sequence run for up to this number of steps.
+            max(max_frames, _STEPS_PER_CHECK),
+        )
+        if self._batch is not None:
+            existing = (self._batch.num_rows, self._batch.num_slots, self._batch.max_frames)
+            size = tuple(map(max, size, existing))
+            if size == existing:
+                return self._batch
         # Free the memory of the existing batch before a new one is allocated.
-        self._batch = self._step = existing = None
+        self._batch = self._step = None
         self._batch = Batch(
             self.model,
-            num_rows,
-            num_slots,
-            max_frames,
+            *size,
             sampling=self.sampling,
             end_id=self.end_id,
             num_codes=self.num_codes,
