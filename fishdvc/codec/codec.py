@@ -123,7 +123,7 @@ class Codec(nn.Module):
 
         Args:
             codes: Integers ``(batch, num_codebooks, frames)`` from 0 to
-                ``config.codebook_size - 1``. Padding may be any code.
+                ``config.codebook_size - 1``. Padding is ignored.
             num_frames: Frames of each clip ``(batch,)``, integers.
 
         Returns:
@@ -176,6 +176,8 @@ class Codec(nn.Module):
                 f"codes, num_frames: expected integers (batch, {shape[1]}, frames) and (batch,), "
                 f"got {codes.dtype} {tuple(codes.shape)} and {num_frames.tolist()}"
             )
+        is_padding = torch.arange(shape[2]) >= num_frames[:, None, None]
+        codes = codes.cpu().masked_fill(is_padding, 0)
         last = self.config.codebook_size - 1
         if codes.numel() and not 0 <= codes.min() <= codes.max() <= last:
             raise DatasetError(
