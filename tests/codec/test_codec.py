@@ -175,7 +175,7 @@ def test_audio_of_another_shape_or_type_is_rejected(
     ("codes", "num_frames", "problem"),
     [
         (torch.full((1, 8, 2), 1000), [2], "codes: expected 0 to 999, got 1000 to 1000"),
-        (torch.full((1, 8, 2), -1), [1], "expected 0 to 999, got -1 to -1"),
+        (torch.full((1, 8, 2), -1), [1], "expected 0 to 999, got -1 to 0"),
         (torch.zeros(1, 8, 2, dtype=torch.int64), [3], r"got torch.int64 \(1, 8, 2\) and \[3\]"),
         (torch.zeros(1, 7, 2, dtype=torch.int64), [2], r"\(batch, 8, frames\)"),
         (torch.zeros(8, 2, dtype=torch.int64), [2], r"\(batch, 8, frames\)"),
