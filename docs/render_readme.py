@@ -1,4 +1,4 @@
-"""Write the stage table and the graph in README.md: ``python docs/render_readme.py``."""
+"""Write the tables and the graph of the stages in PAGES: ``python docs/render_readme.py``."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 PROJECT = Path(__file__).parents[1]
+PAGES = ("README.md", "docs/architecture.md")
 
 
 def read_stages(pipeline: Path) -> dict[str, dict[str, Any]]:
@@ -36,13 +37,23 @@ def data_deps(stage: dict[str, Any]) -> list[str]:
 
 
 def stage_table(stages: dict[str, dict[str, Any]]) -> str:
-    """Render a Markdown table with one row per stage."""
-    rows = ["| stage | what it does | reads | writes | params |", "|---|---|---|---|---|"]
+    """Render a Markdown table of what each stage does and writes."""
+    rows = ["| stage | what it does | writes |", "|---|---|---|"]
     for name, stage in stages.items():
-        cells = [data_deps(stage), data_outs(stage), stage["params"]]
-        listed = [" ".join(f"`{item}`" for item in cell) for cell in cells]
-        rows.append(f"| `{name}` | {stage['desc']} | {' | '.join(listed)} |")
+        rows.append(f"| `{name}` | {stage['desc']} | {_cell(data_outs(stage))} |")
     return "\n".join(rows)
+
+
+def input_table(stages: dict[str, dict[str, Any]]) -> str:
+    """Render a Markdown table of the data and the parameters that each stage depends on."""
+    rows = ["| stage | data | params |", "|---|---|---|"]
+    for name, stage in stages.items():
+        rows.append(f"| `{name}` | {_cell(data_deps(stage))} | {_cell(stage['params'])} |")
+    return "\n".join(rows)
+
+
+def _cell(names: list[str]) -> str:
+    return " ".join(f"`{name}`" for name in names)
 
 
 def stage_graph(stages: dict[str, dict[str, Any]]) -> str:
@@ -57,21 +68,20 @@ def stage_graph(stages: dict[str, dict[str, Any]]) -> str:
     return "\n".join(["```mermaid", "flowchart LR", *arrows, "```"])
 
 
-def render(readme: str, stages: dict[str, dict[str, Any]]) -> str:
-    """Insert the table and the graph between their markers."""
-    for marker, content in (("stages", stage_table(stages)), ("graph", stage_graph(stages))):
-        readme = re.sub(
+def render(page: str, stages: dict[str, dict[str, Any]]) -> str:
+    """Insert the tables and the graph between their markers, where the page has them."""
+    for marker, make in (("stages", stage_table), ("inputs", input_table), ("graph", stage_graph)):
+        content = make(stages)
+        page = re.sub(
             rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)",
             lambda match, content=content: f"{match[1]}{content}\n{match[2]}",
-            readme,
+            page,
             flags=re.DOTALL,
         )
-    return readme
+    return page
 
 
 if __name__ == "__main__":
-    page = PROJECT / "README.md"
-    page.write_text(
-        render(page.read_text(encoding="utf-8"), read_stages(PROJECT / "dvc.yaml")),
-        encoding="utf-8",
-    )
+    for page in (PROJECT / name for name in PAGES):
+        rendered = render(page.read_text(encoding="utf-8"), read_stages(PROJECT / "dvc.yaml"))
+        page.write_text(rendered, encoding="utf-8")

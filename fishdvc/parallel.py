@@ -18,7 +18,7 @@ from fishdvc.errors import FishdvcError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-ITEMS_WORTH_A_PROCESS = 16
+MIN_ITEMS_PER_PROCESS = 16
 """Minimum number of items per process, because a process takes about a second to start."""
 
 
@@ -45,7 +45,7 @@ def map_in_processes(
     Raises:
         FishdvcError: The system ended a process.
     """
-    processes = min(num_workers(workers), len(items) // ITEMS_WORTH_A_PROCESS)
+    processes = min(num_workers(workers), len(items) // MIN_ITEMS_PER_PROCESS)
     if processes <= 1:
         yield from _progress(map(function, items), len(items), label)
         return

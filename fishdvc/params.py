@@ -5,21 +5,18 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import (
-    AliasEvent,
-    CollectionEndEvent,
-    CollectionStartEvent,
-    ScalarEvent,
-)
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from fishdvc.errors import ParamsError
 from fishdvc.storage.small_files import read_small_file
 from fishdvc.validation import CheckedT, did_you_mean, parse, shown
 
 MAX_BYTES = 50_000
-MAX_NODES = 5_000
-"""Maximum number of keys and values. An alias counts as what it stands for."""
+MAX_EVENTS = 5_000
+"""Maximum number of keys and values. A list or mapping counts twice: its start and its end."""
 MAX_DEPTH = 50
+MAX_ALIASES = 10
+"""A few lines of aliases of aliases can stand for billions of values."""
 
 
 def load_yaml(path: Path) -> Any:
@@ -28,11 +25,11 @@ def load_yaml(path: Path) -> Any:
     It implements YAML 1.2: ``1e-4`` is a number and ``off`` is a string.
 
     Raises:
-        ParamsError: The file is missing, is not valid YAML or is too large.
+        ParamsError: The file is missing, is not valid YAML, or is too large or too deep.
     """
     try:
         text = read_small_file(path, max_bytes=MAX_BYTES).decode()
-        _check_size(text)
+        _check_structure(text)
         return YAML(typ="safe").load(text)
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; run from the project's top folder") from None
@@ -63,32 +60,14 @@ def read_params(path: Path, section: str, cls: type[CheckedT]) -> CheckedT:
     return parse(sections[section], cls, where=f"{path}: {section}", error=ParamsError)
 
 
-def _check_size(text: str) -> None:
-    """Raise ValueError for too many or too deeply nested values, before they are constructed.
-
-    A few lines of aliases of aliases can stand for billions of values.
-    """
-    sizes: dict[str, int] = {}  # of complete nodes by their anchor
-    open_nodes: list[tuple[str | None, int]] = []  # anchor, and number of nodes before it
-    total = 0
-    for event in YAML(typ="safe", pure=True).parse(text):
-        if isinstance(event, AliasEvent):
-            if event.anchor not in sizes:
-                raise ValueError(f"line {event.start_mark.line + 1}: unknown alias {event.anchor}")
-            total += sizes[event.anchor]
-        elif isinstance(event, CollectionStartEvent):
-            open_nodes.append((event.anchor, total))
-            total += 1
-        elif isinstance(event, CollectionEndEvent):
-            anchor, before = open_nodes.pop()
-            if anchor is not None:
-                sizes[anchor] = total - before
-        elif isinstance(event, ScalarEvent):
-            total += 1
-            if event.anchor is not None:
-                sizes[event.anchor] = 1
-        if total > MAX_NODES or len(open_nodes) > MAX_DEPTH:
+def _check_structure(text: str) -> None:
+    """Raise ValueError for values that would take much time or memory to construct."""
+    depth = num_aliases = 0
+    for num_events, event in enumerate(YAML(typ="safe", pure=True).parse(text)):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        num_aliases += isinstance(event, AliasEvent)
+        if num_events > MAX_EVENTS or depth > MAX_DEPTH or num_aliases > MAX_ALIASES:
             raise ValueError(
-                f"line {event.start_mark.line + 1}: expected at most {MAX_NODES} keys and values, "
-                f"nested at most {MAX_DEPTH} times, with each alias counted as what it stands for"
+                f"line {event.start_mark.line + 1}: expected at most {MAX_EVENTS} keys and values "
+                f"with at most {MAX_ALIASES} aliases, nested at most {MAX_DEPTH} times"
             )

@@ -61,10 +61,10 @@ CheckedT = TypeVar("CheckedT", bound=Checked)
 def parse(
     values: object, cls: type[CheckedT], *, where: str, error: type[FishdvcError]
 ) -> CheckedT:
-    """Check a mapping and build a model from it.
+    """Check a mapping of field names to values, and build a model from it.
 
     Args:
-        values: Usually a mapping of field names to values.
+        values: Usually a mapping.
         cls: The model to build.
         where: File and section, the first words of the error message.
         error: Type of the exception.

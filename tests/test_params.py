@@ -10,7 +10,9 @@ from dvc.utils.serialize import parse_yaml
 from pydantic import Field
 
 from fishdvc.errors import CheckpointError, ParamsError
+from fishdvc.model.config import read_config
 from fishdvc.params import load_yaml, read_params
+from fishdvc.training.params import LoraParams, base_mismatches
 from fishdvc.validation import Checked, Items, parse, parse_json
 from tests.sections import SECTIONS, shipped
 
@@ -179,6 +181,33 @@ def test_each_checkpoint_must_have_a_validation_loss() -> None:
     params = shipped("train_lora", val_every_steps=2, checkpoint_every_steps=3)
     with pytest.raises(ParamsError, match=r"must be a multiple of val_every_steps \(2\), got 3"):
         parse(params.model_dump(), type(params), where="here", error=ParamsError)
+
+
+@pytest.mark.parametrize(
+    ("targets", "problem"),
+    [
+        (["wq"], r"targets\[0\]: must be 'embeddings', .*, got 'wq'; did you mean 'w"),
+        (["w1", "wo", "w1"], r"targets: must name at least one module, and none twice, got \('w1'"),
+        ([], r"targets: must name at least one module, and none twice, got \(\)"),
+    ],
+)
+def test_targets_are_modules_of_the_model(targets: list[str], problem: str) -> None:
+    with pytest.raises(ParamsError, match=problem):
+        parse(
+            {**shipped("lora").model_dump(), "targets": targets},
+            LoraParams,
+            where="params.yaml: lora",
+            error=ParamsError,
+        )
+
+
+def test_tied_embeddings_are_no_targets(assets: Path) -> None:
+    config = read_config(assets / "text2semantic/config.json")
+    tied = config.model_copy(update={"tie_word_embeddings": True})
+    lora, train = shipped("lora"), shipped("train_lora", max_length=64)
+    assert base_mismatches(lora, train, config) == []
+    (problem,) = base_mismatches(lora, train, tied)
+    assert problem.startswith("lora.targets: must not name embeddings and output, because ")
 
 
 @pytest.mark.parametrize(

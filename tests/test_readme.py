@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from docs.render_readme import read_stages, render
+from docs.render_readme import PAGES, read_stages, render
 from fishdvc.cli import speak
 from fishdvc.cli.main import main
 
@@ -20,9 +20,10 @@ MAIN_COMMAND = "pip install -c constraints.txt -e . && dvc repro"
 TEST_COMMAND = "pip install -c constraints.txt -e '.[test]' && pytest"
 
 
-def test_stage_table_and_graph_are_rendered_from_dvc_yaml() -> None:
-    stages = read_stages(PROJECT / "dvc.yaml")
-    assert render(README, stages) == README, "run: python docs/render_readme.py"
+@pytest.mark.parametrize("page", PAGES)
+def test_tables_and_graph_are_rendered_from_dvc_yaml(page: str) -> None:
+    text = (PROJECT / page).read_text(encoding="utf-8")
+    assert render(text, read_stages(PROJECT / "dvc.yaml")) == text, "run docs/render_readme.py"
 
 
 def test_ci_runs_the_two_commands_of_the_readme() -> None:

@@ -101,10 +101,10 @@ class Evaluation:
             top_p=self.params.top_p,
             repetition_penalty=self.params.repetition_penalty,
         )
+        references = [self._encoded_reference(synthesizer)] if with_reference else []
         speech = synthesizer.speak(
-            texts,
+            [(text, references) for text in texts],
             seeds=range(len(texts)),
-            references=[self._encoded_reference(synthesizer)] if with_reference else [],
             sampling=sampling,
             max_part_s=max(map(len, texts)) * SECONDS_PER_CHARACTER + 1,
         )

@@ -31,7 +31,7 @@ from fishdvc.model.config import DualARConfig, read_config
 from fishdvc.pipeline.fetch_base import folder_files
 from fishdvc.storage.imports import TOP
 from fishdvc.training.memory import USABLE_SHARE
-from fishdvc.training.params import misfits
+from fishdvc.training.params import base_mismatches
 
 PROCESS_GB = 0.7
 """Memory of a process that has imported PyTorch and Lightning."""
@@ -108,7 +108,7 @@ def check_base(params: Params, base: Path) -> FoundBase:
         config = read_config(files[0])
     except FishdvcError as error:
         return FoundBase(Line("base", str(error), "error"))
-    if problems := misfits(params.lora, params.train_lora, config):
+    if problems := base_mismatches(params.lora, params.train_lora, config):
         return FoundBase(Line("base", "; ".join(problems), "error"))
     sizes = {path.name: path.stat().st_size for path in files}
     return FoundBase(

@@ -15,7 +15,7 @@ from fishdvc.audio.waveform import Waveform
 from fishdvc.errors import ParamsError
 from fishdvc.generation.settings import Sampling
 from fishdvc.generation.synthesizer import Speech, Synthesizer
-from fishdvc.lora.switch import read_adapters, use_adapter
+from fishdvc.lora.merge import read_adapter_for, use_adapter
 from fishdvc.model.checkpoint import load_weights
 from fishdvc.storage.atomic import atomic_file
 
@@ -36,8 +36,8 @@ def speak_outputs(
     A progress bar is shown on a terminal. Adapters are merged into the synthesizer's model, which
     was loaded from ``checkpoint``.
     """
-    folders = [adapter for adapter in outputs.values() if adapter]
-    adapters = dict(zip(folders, read_adapters(synthesizer.model, folders), strict=True))
+    folders = filter(None, outputs.values())
+    adapters = {folder: read_adapter_for(synthesizer.model, folder) for folder in folders}
     base = load_weights(checkpoint / "model.pth") if adapters else {}
     references = [
         synthesizer.encode_reference(torch.from_numpy(clip.samples), clip.sample_rate_hz, words)
@@ -48,9 +48,8 @@ def speak_outputs(
             use_adapter(synthesizer.model, base, adapters[folder])
         with tqdm(desc=output.name, unit=" frames", disable=None, leave=False) as bar:
             (speech,) = synthesizer.speak(
-                [text],
+                [(text, references)],
                 seeds=[seed],
-                references=references,
                 sampling=sampling,
                 max_part_s=max_part_s,
                 on_frame=bar.update,

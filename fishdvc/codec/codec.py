@@ -12,7 +12,7 @@ from fishdvc.codec.batches import Batch, plan_batches
 from fishdvc.codec.config import CodecConfig
 from fishdvc.codec.head import HiFiGANGenerator
 from fishdvc.codec.quantizer import DownsamplingQuantizer
-from fishdvc.errors import AudioError, CheckpointError, DatasetError, list_problems
+from fishdvc.errors import AudioError, CheckpointError, DatasetError
 
 ENCODE_MAX_FRAMES = 2048
 """Frames of a batch to encode: 95 s and 0.3 GB in the published codec. With larger
@@ -90,8 +90,8 @@ class Codec(nn.Module):
             are on the codec's device.
 
         Raises:
-            AudioError: The shapes do not match, a clip is shorter than ``config.min_num_samples``,
-                or a sample is NaN or infinite. The message lists every such clip by its index.
+            AudioError: The shapes do not match, or a clip is shorter than
+                ``config.min_num_samples``.
         """
         num_samples = num_samples.to("cpu", torch.int64)
         self._check_audio(audio, num_samples)
@@ -132,8 +132,7 @@ class Codec(nn.Module):
             ``num_frames * frame_length_samples``. Both are on the codec's device.
 
         Raises:
-            DatasetError: The shapes do not match, or a code is out of range. The message lists
-                every such clip by its index.
+            DatasetError: The shapes do not match, or a code is out of range.
             CheckpointError: The codec was built without a decoder.
         """
         if self.head is None or self.quantizer.upsample is None:
@@ -162,46 +161,26 @@ class Codec(nn.Module):
                 f"least one clip, got {audio.dtype} {tuple(audio.shape)} and "
                 f"{tuple(num_samples.shape)}"
             )
-        position = torch.arange(audio.shape[1], device=audio.device)
-        is_padding = position >= num_samples.to(audio.device).unsqueeze(1)
-        are_finite = (audio.isfinite() | is_padding).all(dim=1).tolist()
-        min_num_samples = self.config.min_num_samples
-        problems = []
-        for i, (length, is_finite) in enumerate(zip(num_samples.tolist(), are_finite, strict=True)):
-            if not min_num_samples <= length <= audio.shape[1]:
-                problems.append(
-                    f"item {i}: expected {min_num_samples} to {audio.shape[1]} samples "
-                    f"at {self.config.sample_rate_hz} Hz, got {length}"
-                )
-            elif not is_finite:
-                problems.append(f"item {i}: expected finite samples, got NaN or infinity")
-        if problems:
+        least, most = self.config.min_num_samples, audio.shape[1]
+        if num_samples.min() < least or num_samples.max() > most:
             raise AudioError(
-                list_problems("audio: cannot encode these clips; remove them", problems)
+                f"audio: expected clips of {least} to {most} samples at "
+                f"{self.config.sample_rate_hz} Hz, got {num_samples.tolist()}; remove short clips"
             )
 
     def _check_codes(self, codes: Tensor, num_frames: Tensor) -> None:
         shape = (len(codes), self.config.num_codebooks, codes.shape[-1])
         fits = codes.shape == shape and num_frames.shape == shape[:1]
-        if not fits or codes.is_floating_point():
+        if not fits or codes.is_floating_point() or num_frames.max() > shape[2]:
             raise DatasetError(
                 f"codes, num_frames: expected integers (batch, {shape[1]}, frames) and (batch,), "
-                f"got {codes.dtype} {tuple(codes.shape)} and {tuple(num_frames.shape)}"
+                f"got {codes.dtype} {tuple(codes.shape)} and {num_frames.tolist()}"
             )
-        codes = codes.cpu()
-        problems = []
-        for i, frames in enumerate(num_frames.tolist()):
-            if not 0 <= frames <= codes.shape[-1]:
-                problems.append(f"item {i}: expected 0 to {codes.shape[-1]} frames, got {frames}")
-                continue
-            wrong = codes[i, :, :frames]
-            wrong = wrong[(wrong < 0) | (wrong >= self.config.codebook_size)]
-            if len(wrong):
-                problems.append(
-                    f"item {i}: expected codes from 0 to {self.config.codebook_size - 1}, "
-                    f"got {int(wrong[0])} ({len(wrong)} such codes)"
-                )
-        if problems:
+        is_padding = torch.arange(shape[2]) >= num_frames[:, None, None]
+        codes = codes.cpu().masked_fill(is_padding, 0)
+        last = self.config.codebook_size - 1
+        if codes.numel() and not 0 <= codes.min() <= codes.max() <= last:
             raise DatasetError(
-                list_problems("codes: not codes of this codec; encode the clips again", problems)
+                f"codes: expected 0 to {last}, got {codes.min()} to {codes.max()}; encode the "
+                "clips again with this codec"
             )

@@ -55,13 +55,7 @@ class TokenizedSentence:
 def tokenize_sentence(
     tokenizer: Tokenizer, texts: Sequence[str], codes: Codes
 ) -> TokenizedSentence:
-    """Tokenize a sentence.
-
-    Args:
-        tokenizer: Tokenizer of the base model.
-        texts: The transcript, or several alternatives; at least one.
-        codes: ``(num_codebooks, frames)``, values 0 to ``tokenizer.num_semantic - 1``.
-    """
+    """Tokenize a sentence with one or several alternative texts. See ``speech_prompt``."""
     return TokenizedSentence(
         ids=tuple(speech_prompt(tokenizer, text, codes)[0] for text in texts),
         codes=codes.astype(np.uint16),
@@ -76,10 +70,6 @@ def training_example(
     The labels are the speech: ``<|voice|>``, the semantic ids and ``<|im_end|>`` in row 0, and the
     codes in the other rows. Below the label ``<|im_end|>`` the labels are 0 and not ignored, as in
     the reference implementation. All other labels are ignored.
-
-    Args:
-        sentence: A sentence of ``num_tokens`` tokens.
-        text_index: Index of the text to use.
 
     Returns:
         Tokens and labels, each int64 ``(1 + num_codebooks, tokens)``; ignored labels are -100.

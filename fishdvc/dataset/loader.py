@@ -1,6 +1,7 @@
 """The batches of one epoch, from the first or from where a run was interrupted."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from fishdvc.dataset.examples import (
 )
 
 
+@dataclass(eq=False)
 class EpochBatches:
     """Iterates over the batches of one epoch. Each batch is made when it is needed.
 
@@ -21,7 +23,7 @@ class EpochBatches:
     the first batch of a resumed epoch. The length is always that of the whole epoch, because
     Lightning counts batches from the beginning of the epoch.
 
-    Args:
+    Attributes:
         sentences: All sentences.
         text_indices: Index of the text to use, for each sentence.
         batches: ``batches[i][j]``: indices of the sentences of sequence ``j`` in batch ``i``. A
@@ -31,24 +33,14 @@ class EpochBatches:
         epoch: Number of the epoch.
     """
 
-    def __init__(
-        self,
-        sentences: Sequence[TokenizedSentence],
-        text_indices: Sequence[int],
-        batches: Sequence[Sequence[Sequence[int]]],
-        divisors: Sequence[LabelCounts] | None = None,
-        *,
-        padding_id: int,
-        epoch: int,
-    ) -> None:
-        self.sentences = sentences
-        self.text_indices = text_indices
-        self.batches = batches
-        self.divisors = divisors
-        self.padding_id = padding_id
-        self.epoch = epoch
-        self._first = 0
-        self._num_yielded = 0
+    sentences: Sequence[TokenizedSentence]
+    text_indices: Sequence[int]
+    batches: Sequence[Sequence[Sequence[int]]]
+    divisors: Sequence[LabelCounts] | None = None
+    padding_id: int = field(kw_only=True)
+    epoch: int = field(kw_only=True)
+    _first: int = field(default=0, init=False)
+    _num_yielded: int = field(default=0, init=False)
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -26,8 +26,8 @@ def pack_sentences(
         num_tokens: Length of each sentence, at most ``max_length``.
         speakers: Speaker of each sentence.
         max_length: Maximum number of tokens of a sequence.
-        seed: Non-negative.
-        epoch: Non-negative.
+        seed: Non-negative, as ``epoch``.
+        epoch: Number of the epoch.
 
     Returns:
         The sentences of each sequence, in order.
@@ -57,7 +57,7 @@ def plan_batches(
     """Distribute sequences over the ranks and steps of an epoch.
 
     The batches of one step hold sequences of similar length, so that there is little padding and
-    ranks wait little for each other. Steps are in random order. All ranks have the same number of
+    ranks rarely wait for each other. Steps are in random order. All ranks have the same number of
     batches, and batch sizes differ by at most one. Every sequence is used once. If there are fewer
     sequences than batches, fewer than ``num_ranks`` batches are empty, all of one step.
 

@@ -21,7 +21,7 @@ from fishdvc.generation.loading import load_synthesizer
 from fishdvc.generation.settings import Sampling
 from fishdvc.generation.synthesizer import Reference, Synthesizer
 from fishdvc.lora.files import CONFIG_NAME, WEIGHTS_NAME
-from fishdvc.lora.switch import read_adapters, use_adapter
+from fishdvc.lora.merge import read_adapter_for, use_adapter
 from fishdvc.model.checkpoint import load_weights
 from fishdvc.storage.cache import FileCache, combined_key, content_hash
 from fishdvc.storage.imports import imported_files
@@ -99,9 +99,9 @@ class Speaker:
         synthesizer = self._synthesizer
         changes = None
         if adapter:
-            (changes,) = read_adapters(synthesizer.model, [adapter], allow_untrained=True)
+            changes = read_adapter_for(synthesizer.model, adapter, allow_untrained=True)
         use_adapter(synthesizer.model, load_weights(self.base / "model.pth"), changes)
-        speeches = synthesizer.speak_each(
+        speeches = synthesizer.speak(
             [(task.sentence.text, _references(task.reference)) for task in self.tasks],
             seeds=[task.seed for task in self.tasks],
             sampling=self.sampling,

@@ -26,7 +26,7 @@ class Batch:
         num_rows: Largest number of sequences.
         num_slots: Largest number of tokens of a sequence, prompt and frames.
         max_frames: Largest number of frames of a sequence.
-        sampling: How to draw.
+        sampling: Sampling settings.
         end_id: Id of the token that ends the speech; None: the token is not drawn.
         num_codes: Codes from this number on are not drawn.
     """

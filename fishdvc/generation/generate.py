@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fishdvc.errors import ParamsError
 from fishdvc.generation.batch import Batch
-from fishdvc.generation.graphs import GraphedFunction, computes_in_graphs
+from fishdvc.generation.graphs import GraphedFunction, uses_cuda_graphs
 from fishdvc.generation.settings import Sampling
 from fishdvc.model.dual_ar import DualAR
 
@@ -27,12 +27,14 @@ _PROMPT_TOKENS_PER_PASS = 16_384
 
 
 class Generator:
-    """Generates codes with one model and one way to draw, and keeps its memory and CUDA graphs.
+    """Generates codes with one model and one set of sampling settings.
+
+    Keeps its memory and CUDA graphs between calls.
 
     Args:
         model: In evaluation mode, without adapters of PEFT. Its weights may be changed in place
             between two calls.
-        sampling: How to draw.
+        sampling: Sampling settings.
         end_id: Id of the token that ends the speech. None: generate ``max_new_frames`` frames.
         num_codes: Codes from this number on are not drawn, because the codec does not have them. At
             most the model's ``codebook_size``, which is the default.
@@ -115,27 +117,22 @@ class Generator:
 
     def _allocate(self, num_sequences: int, num_slots: int, max_frames: int) -> Batch:
         """Return a batch that is large enough: the existing one or a new one."""
-        num_rows = _round_up(min(num_sequences, self.batch_size), 1)
-        num_slots = _round_up(num_slots, _MIN_SLOTS)
-        # Rows without a sequence run for up to this number of steps.
-        max_frames = max(max_frames, _STEPS_PER_CHECK)
-        if (existing := self._batch) is not None:
-            num_rows = max(num_rows, existing.num_rows)
-            num_slots = max(num_slots, existing.num_slots)
-            max_frames = max(max_frames, existing.max_frames)
-            if (num_rows, num_slots, max_frames) == (
-                existing.num_rows,
-                existing.num_slots,
-                existing.max_frames,
-            ):
-                return existing
+        size: tuple[int, ...] = (
+            _round_up(min(num_sequences, self.batch_size), 1),
+            _round_up(num_slots, _MIN_SLOTS),
+            # Rows without a sequence run for up to this number of steps.
+            max(max_frames, _STEPS_PER_CHECK),
+        )
+        if self._batch is not None:
+            existing = (self._batch.num_rows, self._batch.num_slots, self._batch.max_frames)
+            size = tuple(map(max, size, existing))
+            if size == existing:
+                return self._batch
         # Free the memory of the existing batch before a new one is allocated.
-        self._batch = self._step = existing = None
+        self._batch = self._step = None
         self._batch = Batch(
             self.model,
-            num_rows,
-            num_slots,
-            max_frames,
+            *size,
             sampling=self.sampling,
             end_id=self.end_id,
             num_codes=self.num_codes,
@@ -156,7 +153,7 @@ class Generator:
                     break
                 num_prompts += 1
             # On a CPU, each prompt alone is as fast, and gets exactly the same codes in each batch.
-            group = new[:num_prompts] if computes_in_graphs(batch.device) else new[:1]
+            group = new[:num_prompts] if uses_cuda_graphs(batch.device) else new[:1]
             # Random numbers come from the CPU, so that they are the same for every device.
             generators = [torch.Generator().manual_seed(seed) for _, seed in group]
             uniform = [torch.rand(max_new_frames, num_codebooks, generator=g) for g in generators]
@@ -173,7 +170,7 @@ class Generator:
         """Add frames to all sequences, until one may have ended."""
         assert self._step is not None
         num_rows, num_steps = len(rows), 1
-        if computes_in_graphs(batch.device):
+        if uses_cuda_graphs(batch.device):
             # Rounded up, so that few graphs are captured.
             num_rows = _round_up(len(rows), 1)
             batch.clear_rows(len(rows))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 
-def computes_in_graphs(device: torch.device) -> bool:
+def uses_cuda_graphs(device: torch.device) -> bool:
     """Return whether ``GraphedFunction`` uses CUDA graphs on a device."""
     return device.type == "cuda"
 
@@ -26,7 +26,7 @@ class GraphedFunction:
         self._function = function
         self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
         self._stream: torch.cuda.Stream | None = None
-        if computes_in_graphs(device):
+        if uses_cuda_graphs(device):
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             # Graphs may share memory, because none leaves its results there.
             self._pool = torch.cuda.graph_pool_handle()

@@ -18,13 +18,7 @@ wait and take time from other programs (benchmarks/speak.py)."""
 def load_synthesizer(
     checkpoint: Path, codec_file: Path, codec_config: Path | None, device_name: str
 ) -> Synthesizer:
-    """Load the model, the codec and the tokenizer.
-
-    Args:
-        checkpoint: Folder of the model.
-        codec_file: Weights of the codec.
-        codec_config: JSON of the codec. None: the file beside its weights, or the published one.
-        device_name: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    """Load the model, the codec and the tokenizer. See ``choose_device`` and ``load_codec``.
 
     Raises:
         CheckpointError: A file is missing or damaged, or the files do not fit together.

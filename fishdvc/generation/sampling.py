@@ -10,17 +10,7 @@ PENALTY_WINDOW_FRAMES = 16
 
 
 def draw(sampling: Sampling, logits: Tensor, penalties: Tensor, uniform: Tensor) -> Tensor:
-    """Draw a choice for each sequence.
-
-    Args:
-        sampling: Nucleus and temperature.
-        logits: ``(batch, choices)``.
-        penalties: As for ``penalize``, ``(batch, choices)``.
-        uniform: Random numbers as for ``sample``, ``(batch,)``.
-
-    Returns:
-        Indices of the drawn choices, ``(batch,)``.
-    """
+    """Draw a choice for each sequence. See ``penalize`` and ``sample`` for shapes and ranges."""
     logits = penalize(logits.float(), penalties)
     return sample(logits, uniform, temperature=sampling.temperature, top_p=sampling.top_p)
 

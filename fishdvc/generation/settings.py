@@ -11,7 +11,7 @@ MAX_PART_S = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How to draw token ids and codes. The defaults are the reference implementation's.
+    """Settings to sample token ids and codes. The defaults are the reference implementation's.
 
     Attributes:
         temperature: Above 0. Values below 1 sharpen the distribution.

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from fishdvc.audio.resample import resample
 from fishdvc.codec.codec import Codec
-from fishdvc.errors import CheckpointError, ParamsError, list_problems
+from fishdvc.errors import CheckpointError, ParamsError
 from fishdvc.generation.generate import Generator
 from fishdvc.generation.settings import MAX_PART_S, Sampling
 from fishdvc.model.dual_ar import DualAR
@@ -71,12 +71,7 @@ class Synthesizer:
     """A text-to-speech system: a dual-AR model, its codec and its tokenizer."""
 
     def __init__(self, model: DualAR, codec: Codec, tokenizer: Tokenizer) -> None:
-        """Check that the codec fits the model.
-
-        Args:
-            model: In evaluation mode.
-            codec: On the device of the model, in evaluation mode.
-            tokenizer: The model's.
+        """Check that the codec fits the model. Both are in evaluation mode, on one device.
 
         Raises:
             CheckpointError: The codec has another number of codebooks, or larger ones.
@@ -113,25 +108,6 @@ class Synthesizer:
 
     def speak(
         self,
-        texts: Sequence[str],
-        *,
-        seeds: Sequence[int],
-        references: Sequence[Reference] = (),
-        sampling: Sampling | None = None,
-        max_part_s: float = MAX_PART_S,
-        on_frame: Callable[[], object] | None = None,
-    ) -> list[Speech]:
-        """Speak several texts with the same references. See ``speak_each``."""
-        return self.speak_each(
-            [(text, references) for text in texts],
-            seeds=seeds,
-            sampling=sampling,
-            max_part_s=max_part_s,
-            on_frame=on_frame,
-        )
-
-    def speak_each(
-        self,
         texts: Sequence[tuple[str, Sequence[Reference]]],
         *,
         seeds: Sequence[int],
@@ -147,17 +123,15 @@ class Synthesizer:
         Args:
             texts: At least one, each with clips of the voice. Without any, the model's own voice.
             seeds: One integer for each text.
-            sampling: How to draw. None: as the reference implementation.
+            sampling: Sampling settings. None: those of the reference implementation.
             max_part_s: Maximum length of the speech of one part, in seconds, of all or of each.
             on_frame: Called after each step, which adds a frame to each text of a batch.
 
         Raises:
-            ParamsError: A text has nothing to speak, seeds are missing, or a prompt does not fit
-                into the model.
-            DatasetError: The codes of a reference have the wrong shape or range.
+            ParamsError: A text has nothing to speak, or a prompt does not fit into the model.
         """
         config = self.codec.config
-        tasks = _tasks(texts, seeds)
+        tasks = [_task(*text, seed) for text, seed in zip(texts, seeds, strict=True)]
         limits_s = [max_part_s] * len(texts) if isinstance(max_part_s, int | float) else max_part_s
         for task, limit_s in zip(tasks, limits_s, strict=True):
             num_samples = limit_s * config.sample_rate_hz
@@ -177,7 +151,7 @@ class Synthesizer:
         return self._decode(tasks)
 
     def _generator_for(self, sampling: Sampling) -> Generator:
-        """Return the generator of the last call if it draws in the same way."""
+        """Return the generator of the last call if its sampling settings are the same."""
         if self._generator is None or self._generator.sampling != sampling:
             self._generator = Generator(
                 self.model,
@@ -217,19 +191,7 @@ class Synthesizer:
         ]
 
 
-def _tasks(texts: Sequence[tuple[str, Sequence[Reference]]], seeds: Sequence[int]) -> list[_Task]:
-    problems = [
-        f"text {i}: nothing to speak in it"
-        for i, (text, _) in enumerate(texts, start=1)
-        if not is_speakable(text)
-    ]
-    if not texts:
-        problems.append("texts: expected at least one, got none")
-    if len(seeds) != len(texts):
-        problems.append(f"seeds: expected one for each of {len(texts)} texts, got {len(seeds)}")
-    if problems:
-        raise ParamsError(list_problems("speak: correct these arguments", problems))
-    return [
-        _Task(split_text(text, MAX_PART_CHARACTERS), seed, references)
-        for (text, references), seed in zip(texts, seeds, strict=True)
-    ]
+def _task(text: str, references: Sequence[Reference], seed: int) -> _Task:
+    if not is_speakable(text):
+        raise ParamsError(f"{text!r}: nothing to speak in it; expected a letter or digit")
+    return _Task(split_text(text, MAX_PART_CHARACTERS), seed, references)

@@ -9,28 +9,14 @@ from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_s
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fishdvc.errors import CheckpointError, ParamsError, list_problems
+from fishdvc.errors import CheckpointError
 from fishdvc.lora.files import CONFIG_NAME, WEIGHTS_NAME
 from fishdvc.lora.layers import use_activation_type
-from fishdvc.lora.switch import read_adapters
+from fishdvc.lora.merge import read_adapter_for
+from fishdvc.lora.targets import ALL_TARGETS, Target
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.storage.atomic import atomic_folder
 from fishdvc.storage.tensors import writing_tensors
-
-ALL_TARGETS = (
-    "embeddings",
-    "codebook_embeddings",
-    "fast_embeddings",
-    "wqkv",
-    "wo",
-    "w1",
-    "w2",
-    "w3",
-    "output",
-    "fast_output",
-)
-"""Modules that the reference implementation adapts. ``wqkv`` to ``w3`` are in every block of both
-transformers."""
 
 
 def add_adapter(
@@ -39,7 +25,7 @@ def add_adapter(
     r: int,
     alpha: float,
     dropout: float,
-    targets: Sequence[str] = ALL_TARGETS,
+    targets: Sequence[Target] = ALL_TARGETS,
     use_rslora: bool = False,
     use_dora: bool = False,
 ) -> PeftModel:
@@ -53,33 +39,13 @@ def add_adapter(
         r: Rank.
         alpha: The product of A and B is scaled by ``alpha / r``.
         dropout: Dropout probability of the inputs of linear adapters. Embeddings have no dropout.
-        targets: Modules to adapt, from ``ALL_TARGETS``.
+        targets: Names of the modules to adapt.
         use_rslora: Whether to scale by ``alpha / sqrt(r)``.
         use_dora: Whether to learn norms too (DoRA). Slower.
 
     Returns:
         The wrapped model. It has the methods of the base.
-
-    Raises:
-        ParamsError: A target is unknown, given twice or not in this model.
     """
-    problems = [
-        f"{name!r}: unknown; known are {', '.join(ALL_TARGETS)}"
-        for name in targets
-        if name not in ALL_TARGETS
-    ]
-    problems += [f"{name!r}: given twice" for name in set(targets) if targets.count(name) > 1]
-    if not targets:
-        problems.append("none given")
-    if model.config.tie_word_embeddings:
-        problems += [
-            f"{name!r}: cannot be adapted, because the vocabulary head of this base is tied to its "
-            "embeddings; remove this target"
-            for name in ("embeddings", "output")
-            if name in targets
-        ]
-    if problems:
-        raise ParamsError(list_problems("targets: correct these values", problems))
     config = LoraConfig(
         r=r,
         lora_alpha=alpha,  # type: ignore[arg-type]  # declared int, used as a factor
@@ -92,12 +58,7 @@ def add_adapter(
 
 
 def save_adapter(peft_model: PeftModel, folder: str | Path) -> None:
-    """Save an adapter in PEFT's format, atomically and without paths of this machine.
-
-    Args:
-        peft_model: From ``add_adapter`` or ``load_adapter``.
-        folder: Folder to create or replace.
-    """
+    """Create or replace a folder with the adapter, without paths of this machine."""
     tensors = get_peft_model_state_dict(peft_model, save_embedding_layers=False)
     config = {
         key: sorted(value) if isinstance(value, set) else value
@@ -109,10 +70,10 @@ def save_adapter(peft_model: PeftModel, folder: str | Path) -> None:
 def write_adapter(
     folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, object]
 ) -> None:
-    """Write an adapter folder atomically. Equal adapters give equal bytes.
+    """Create or replace an adapter folder atomically. Equal adapters give equal bytes.
 
     Args:
-        folder: Folder to create or replace.
+        folder: The folder.
         tensors: Tensors by PEFT's keys.
         config: Content of adapter_config.json.
     """
@@ -138,10 +99,10 @@ def load_adapter(model: DualAR, folder: str | Path, *, trainable: bool = False) 
         The wrapped model. It has the methods of the base.
 
     Raises:
-        CheckpointError: The adapter has a problem as in ``read_adapters``.
+        CheckpointError: The adapter has a problem as in ``read_adapter_for``.
     """
     folder = Path(folder)
-    read_adapters(model, [folder])  # Raises a CheckpointError if the adapter does not fit.
+    read_adapter_for(model, folder)  # For its checks, which PEFT does not make.
     try:
         config = use_activation_type(LoraConfig.from_pretrained(str(folder)))
         config.inference_mode = not trainable

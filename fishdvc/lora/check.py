@@ -23,11 +23,6 @@ def check_merged(
 ) -> None:
     """Compare merged weights with the base and its adapter.
 
-    Args:
-        base: Weights by key.
-        merged: Weights by key.
-        adapter: The adapter that was merged.
-
     Raises:
         CheckpointError: Keys, shapes or types changed, a weight without an adapter changed, or a
             weight with an adapter computes something else. The message lists every problem.

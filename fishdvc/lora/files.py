@@ -26,8 +26,8 @@ KEY_PREFIX = "base_model.model."
 MAX_WEIGHTS_BYTES = 2**31
 """More than the float32 weights of the 490 M parameters of fish-speech 1.5."""
 MAX_RMS = 100.0
-"""Largest root mean square of the change of a weight. Weights of a base have at most about 1, so a
-larger change leaves at most 1 % of a weight, which bfloat16 hardly distinguishes from nothing."""
+"""Largest root mean square of the change of a weight. Weights of a base have at most about 1. In
+bfloat16, little is left of them after a larger change."""
 _FIELDS = {
     ".lora_A.weight": "lora_a",
     ".lora_B.weight": "lora_b",

@@ -1,15 +1,16 @@
-"""Merge an adapter into the weights of a model."""
+"""Merge an adapter into the weights of a model: into a copy of them, or in place for inference."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fishdvc.errors import CheckpointError, list_problems
-from fishdvc.lora.files import Adapter, ModuleAdapter
-from fishdvc.lora.targets import mismatches
+from fishdvc.lora.files import Adapter, ModuleAdapter, read_adapter
+from fishdvc.lora.targets import check_fit
+from fishdvc.model.dual_ar import DualAR
 
 _ROWS_PER_SLICE = 8192
 """Rows of a weight that are converted to float32 at a time, 32 MB at a width of 1024."""
@@ -23,10 +24,6 @@ def merge_adapter(state_dict: Mapping[str, Tensor], adapter: Adapter) -> dict[st
     Computed in float32 and rounded once to the type of the weight. A weight does not change if A
     or B is all 0 and there is no DoRA.
 
-    Args:
-        state_dict: Weights of the base by key. Not changed.
-        adapter: The adapter.
-
     Returns:
         Weights by key in the order of the base. Tensors without an adapter are not copied.
 
@@ -34,9 +31,7 @@ def merge_adapter(state_dict: Mapping[str, Tensor], adapter: Adapter) -> dict[st
         CheckpointError: The adapter does not fit the base. The message lists all ``mismatches``.
     """
     shapes = {key: tuple(weight.shape) for key, weight in state_dict.items()}
-    if problems := mismatches(shapes, adapter):
-        summary = "adapter: incomplete or trained on another base; merge it into its own base"
-        raise CheckpointError(list_problems(summary, problems))
+    check_fit(shapes, adapter, where="adapter")
     merged = dict(state_dict)
     with torch.no_grad():
         for name, module in adapter.modules.items():
@@ -85,3 +80,34 @@ def merge_weight(weight: Tensor, module: ModuleAdapter, scale: float) -> Tensor:
             factor = (magnitude[rows] / norms).unsqueeze(1)
         merged[rows] = factor * values
     return merged
+
+
+def read_adapter_for(model: DualAR, folder: Path, *, allow_untrained: bool = False) -> Adapter:
+    """Read an adapter as ``read_adapter`` does, and check that it was trained on this base.
+
+    Raises:
+        CheckpointError: It cannot be read, is incomplete or was trained on another base.
+    """
+    adapter = read_adapter(folder, allow_untrained=allow_untrained)
+    shapes = {key: tuple(weight.shape) for key, weight in model.state_dict().items()}
+    check_fit(shapes, adapter, where=str(folder))
+    return adapter
+
+
+@torch.no_grad()
+def use_adapter(model: DualAR, base: Mapping[str, Tensor], adapter: Adapter | None) -> None:
+    """Overwrite the weights of a model with those of its base and an adapter, merged.
+
+    The model then speaks like the merged model, as fast as without an adapter. The weights stay at
+    their addresses, so CUDA graphs of the model stay valid.
+
+    Args:
+        model: A model with the shapes of the base. Changed in place.
+        base: Weights of the base by key, of any type, on any device.
+        adapter: From ``read_adapter_for``. None: the base without an adapter.
+    """
+    for key, parameter in model.state_dict().items():
+        weight = base[key].to(parameter)
+        if adapter and (module := adapter.modules.get(key.removesuffix(".weight"))):
+            weight = merge_weight(weight, module, adapter.scale)
+        parameter.copy_(weight)

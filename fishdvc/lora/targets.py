@@ -1,9 +1,21 @@
 """The modules of a base that adapters can change, and whether an adapter fits them."""
 
 from collections.abc import Mapping
+from typing import Literal, get_args
 
+from fishdvc.errors import CheckpointError
 from fishdvc.lora.files import Adapter
 from fishdvc.model.config import DualARConfig
+
+# fmt: off
+Target = Literal[
+    "embeddings", "codebook_embeddings", "fast_embeddings", "wqkv", "wo", "w1", "w2", "w3",
+    "output", "fast_output",
+]
+# fmt: on
+"""Modules that the reference implementation adapts. ``wqkv`` to ``w3`` are in every block of both
+transformers."""
+ALL_TARGETS: tuple[Target, ...] = get_args(Target)
 
 
 def adaptable_shapes(config: DualARConfig) -> dict[str, tuple[int, int]]:
@@ -39,12 +51,19 @@ def adaptable_shapes(config: DualARConfig) -> dict[str, tuple[int, int]]:
     return {f"{name}.weight": shape for name, shape in shapes.items()}
 
 
-def mismatches(shapes: Mapping[str, tuple[int, ...]], adapter: Adapter) -> list[str]:
-    """Compare the modules of an adapter with those of a base that its config names.
+def check_fit(shapes: Mapping[str, tuple[int, ...]], adapter: Adapter, *, where: str) -> None:
+    """Check that an adapter fits the weights of a base, given by their shapes.
 
-    Args:
-        shapes: Shapes of the weights of the base by key.
-        adapter: The adapter.
+    Raises:
+        CheckpointError: It does not. The message begins with ``where`` and names one problem.
+    """
+    if problems := mismatches(shapes, adapter):
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise CheckpointError(f"{where}: does not fit this base: {problems[0]}{more}")
+
+
+def mismatches(shapes: Mapping[str, tuple[int, ...]], adapter: Adapter) -> list[str]:
+    """Compare the modules of an adapter with the weights of a base, given by their shapes.
 
     Returns:
         One line for each module that is missing in the base, has another shape there, is named by

@@ -23,8 +23,12 @@ FALLBACKS = {
 """Keys of the fast transformer, each with the key whose value it takes if it is missing."""
 
 
-class DualARConfig(Checked):
-    """Sizes of the slow and the fast transformer. Missing ``fast_*`` sizes are the slow ones."""
+class DualARConfig(Checked, extra="ignore"):
+    """Sizes of the slow and the fast transformer. Missing ``fast_*`` sizes are the slow ones.
+
+    The last keys choose an architecture in other releases of fish-speech. Their weights would load
+    here and generate noise.
+    """
 
     vocab_size: NumIds = Field(description="Rows of the text embeddings, all tokens included.")
     max_seq_len: NumIds = Field(description="Longest sequence of the slow transformer, in tokens.")
@@ -47,6 +51,18 @@ class DualARConfig(Checked):
     tie_word_embeddings: bool = Field(
         False, description="Whether the vocabulary head is the text embedding."
     )
+    model_type: Literal["dual_ar"] = "dual_ar"
+    dropout: float = Field(0.0, ge=0, le=0)
+    is_reward_model: Literal[False] = False
+    share_codebook_embeddings: Literal[True] = True
+    scale_codebook_embeddings: Literal[False] = False
+    norm_fastlayer_input: Literal[False] = False
+    attention_qk_norm: Literal[False] = False
+    fast_attention_qk_norm: Literal[False] = False
+    attention_o_bias: Literal[False] = False
+    fast_attention_o_bias: Literal[False] = False
+    head_dim: Width | None = None
+    fast_head_dim: Width | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -61,53 +77,22 @@ class DualARConfig(Checked):
 
     def inconsistencies(self) -> Iterator[str]:
         """Check that the widths split into heads and the heads into groups."""
-        for prefix, dim, heads, groups in (
-            ("", self.dim, self.n_head, self.n_local_heads),
-            ("fast_", self.fast_dim, self.fast_n_head, self.fast_n_local_heads),
-        ):
+        for prefix in ("", "fast_"):
+            names = ("dim", "n_head", "n_local_heads", "head_dim")
+            dim, heads, groups, head_dim = (getattr(self, f"{prefix}{name}") for name in names)
             if dim % (2 * heads):
                 yield f"{prefix}dim: {dim} does not split into {heads} heads of even size"
             if heads % groups:
                 yield f"{prefix}n_local_heads: {groups} does not divide {heads} heads"
+            if head_dim not in (None, dim // heads):
+                expected = f"{prefix}dim / {prefix}n_head = {dim // heads}"
+                yield f"{prefix}head_dim: must be {expected}, got {head_dim}"
         if self.fast_dim != self.dim:
             yield f"fast_dim: must be dim = {self.dim}, got {self.fast_dim}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values by key. PEFT reads the config of a model by this method."""
         return self.model_dump()
-
-
-class _ConfigFile(DualARConfig, extra="ignore"):
-    """All keys of config.json that affect the computation.
-
-    The keys below choose an architecture in other releases of fish-speech. Their weights would load
-    here and generate noise.
-    """
-
-    model_type: Literal["dual_ar"] = "dual_ar"
-    dropout: float = Field(0.0, ge=0, le=0)
-    is_reward_model: Literal[False] = False
-    share_codebook_embeddings: Literal[True] = True
-    scale_codebook_embeddings: Literal[False] = False
-    norm_fastlayer_input: Literal[False] = False
-    attention_qk_norm: Literal[False] = False
-    fast_attention_qk_norm: Literal[False] = False
-    attention_o_bias: Literal[False] = False
-    fast_attention_o_bias: Literal[False] = False
-    head_dim: Width | None = None
-    fast_head_dim: Width | None = None
-
-    def inconsistencies(self) -> Iterator[str]:
-        yield from super().inconsistencies()
-        for prefix, given, dim, heads in (
-            ("", self.head_dim, self.dim, self.n_head),
-            ("fast_", self.fast_head_dim, self.fast_dim, self.fast_n_head),
-        ):
-            if given not in (None, dim // heads):
-                yield (
-                    f"{prefix}head_dim: must be {prefix}dim / {prefix}n_head = {dim // heads}, "
-                    f"got {given}"
-                )
 
 
 def read_config(path: Path) -> DualARConfig:
@@ -119,5 +104,4 @@ def read_config(path: Path) -> DualARConfig:
         CheckpointError: The file cannot be read, or values are missing, of the wrong type, do not
             fit together or belong to another architecture. The message lists every problem.
     """
-    content = parse_json(path, _ConfigFile)
-    return DualARConfig(**content.model_dump(include=set(DualARConfig.model_fields)))
+    return parse_json(path, DualARConfig)

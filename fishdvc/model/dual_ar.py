@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from fishdvc.model.config import DualARConfig
 from fishdvc.model.kv_cache import BatchCache, KVCache, LayerCache
-from fishdvc.model.layers import Linear, RMSNorm, TransformerBlock, Unpadding, rotary_table
+from fishdvc.model.layers import Linear, TransformerBlock, Unpadding, rotary_table
 
 
 @dataclass(frozen=True)
@@ -55,26 +55,20 @@ class DualAR(nn.Module):
     Args:
         config: Sizes.
         semantic_begin_id: Id of the semantic token of code 0. The ids of the other codes follow.
+
+    Attributes:
         num_checkpointed: Number of blocks whose activations are recomputed in the backward pass,
-            the slow ones first. Slower, but needs less memory.
+            the slow ones first. Slower, but needs less memory. 0 by default.
     """
 
     slow_rotary: Tensor
     fast_rotary: Tensor
 
-    def __init__(
-        self,
-        config: DualARConfig,
-        *,
-        semantic_begin_id: int,
-        num_checkpointed: int = 0,
-    ) -> None:
+    def __init__(self, config: DualARConfig, *, semantic_begin_id: int) -> None:
         super().__init__()
-        self.config = config
+        self.config = c = config
         self.semantic_begin_id = semantic_begin_id
-        self.num_checkpointed = num_checkpointed
-
-        c = config
+        self.num_checkpointed = 0
         self.embeddings = nn.Embedding(c.vocab_size, c.dim)
         self.codebook_embeddings = nn.Embedding(c.num_codebooks * c.codebook_size, c.dim)
         self.layers = nn.ModuleList(
@@ -88,7 +82,7 @@ class DualAR(nn.Module):
             )
             for _ in range(c.n_layer)
         )
-        self.norm = RMSNorm(c.dim, c.norm_eps)
+        self.norm = nn.RMSNorm(c.dim, c.norm_eps)
         if not c.tie_word_embeddings:
             self.output = Linear(c.dim, c.vocab_size, bias=False)
 
@@ -104,7 +98,7 @@ class DualAR(nn.Module):
             )
             for _ in range(c.n_fast_layer)
         )
-        self.fast_norm = RMSNorm(c.fast_dim, c.norm_eps)
+        self.fast_norm = nn.RMSNorm(c.fast_dim, c.norm_eps)
         self.fast_output = Linear(c.fast_dim, c.codebook_size, bias=False)
 
         slow_rotary = rotary_table(c.max_seq_len, c.dim // c.n_head, c.rope_base)
@@ -163,14 +157,10 @@ class DualAR(nn.Module):
 
         Returns:
             ``(batch, tokens, dim)``, 0 at padding.
-
-        Raises:
-            ValueError: Cached tokens and inputs are more than ``max_seq_len``.
         """
         num_cached = caches[0].num_tokens if caches else 0
         end = num_cached + inputs.shape[-1]
-        if end > (most := self.config.max_seq_len):
-            raise ValueError(f"inputs: expected at most max_seq_len = {most} tokens, got {end}")
+        assert end <= self.config.max_seq_len
         x = self.embed(inputs)
         if unpadding is not None:
             x = unpadding.remove(x)

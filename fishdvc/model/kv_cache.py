@@ -1,29 +1,9 @@
 """Caches of the keys and values of attention layers, for generation."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
-
-
-class LayerCache(Protocol):
-    """Keys and values of earlier tokens at one attention layer."""
-
-    mask: Tensor | None
-    """Added to the scores of one new token, ``(batch, 1, 1, slots)``; None: attend to all."""
-
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add tokens and return the keys and values to attend to.
-
-        Args:
-            keys: ``(batch, heads, new tokens, head_dim)``.
-            values: ``(batch, heads, new tokens, head_dim)``.
-
-        Returns:
-            Views of keys and values, ``(batch, heads, slots, head_dim)``.
-        """
-        ...
 
 
 class KVCache:
@@ -36,6 +16,7 @@ class KVCache:
     """
 
     mask: Tensor | None = None
+    """Added to the scores of one new token, ``(batch, 1, 1, slots)``; None: attend to all."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -46,13 +27,16 @@ class KVCache:
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Add tokens and return all keys and values so far.
 
-        Raises:
-            ValueError: There are more tokens than ``capacity``.
+        Args:
+            keys: ``(batch, heads, new tokens, head_dim)``.
+            values: ``(batch, heads, new tokens, head_dim)``.
+
+        Returns:
+            Views of keys and values, ``(batch, heads, tokens, head_dim)``.
         """
         batch, heads, num_new, head_dim = keys.shape
         end = self.num_tokens + num_new
-        if end > self.capacity:
-            raise ValueError(f"KV cache overflow: {end} > {self.capacity}")
+        assert end <= self.capacity
         if self._memory is None:
             self._memory = keys.new_empty(2, batch, heads, self.capacity, head_dim)
         self._memory[0, :, :, self.num_tokens : end] = keys
@@ -80,7 +64,7 @@ class BatchCache:
         num_heads: Key/value heads.
         capacity: Largest number of tokens of a sequence.
         head_dim: Values per head.
-        dtype: Type of keys and values.
+        dtype: Type of the memory.
         device: Device of the memory.
 
     Attributes:
@@ -121,7 +105,7 @@ class BatchCache:
         self._memory[:, :, destinations] = self._memory[:, :, sources]
         self.positions[destinations] = self.positions[sources]
 
-    def layers(self, num_rows: int, num_slots: int) -> list[LayerCache]:
+    def layers(self, num_rows: int, num_slots: int) -> list["BatchLayerCache"]:
         """Return the cache of each layer for one more token of the first ``num_rows`` sequences.
 
         Args:
@@ -134,12 +118,12 @@ class BatchCache:
         hidden = slots > positions.unsqueeze(1)
         mask = self._memory.new_zeros(hidden.shape).masked_fill_(hidden, -torch.inf)[:, None, None]
         return [
-            _BatchLayerCache(memory[:, :num_rows, :, :num_slots], rows, positions, mask)
+            BatchLayerCache(memory[:, :num_rows, :, :num_slots], rows, positions, mask)
             for memory in self._memory
         ]
 
 
-class _BatchLayerCache:
+class BatchLayerCache:
     """One layer of a ``BatchCache``, for one more token of each sequence."""
 
     def __init__(self, memory: Tensor, rows: Tensor, positions: Tensor, mask: Tensor) -> None:
@@ -147,7 +131,11 @@ class _BatchLayerCache:
         self.mask: Tensor | None = mask
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Add one token to each sequence, as ``KVCache.append``."""
         all_keys, all_values = self._memory
         all_keys[self._rows, :, self._positions] = keys[:, :, 0]
         all_values[self._rows, :, self._positions] = values[:, :, 0]
         return all_keys, all_values
+
+
+LayerCache = KVCache | BatchLayerCache

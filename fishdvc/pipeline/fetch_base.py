@@ -8,11 +8,11 @@ from pathlib import Path
 from fishdvc.base.folder import MODEL_FILES, base_files
 from fishdvc.base.hub import download
 from fishdvc.base.published import PUBLISHED_REVISION, check_published
-from fishdvc.errors import CheckpointError, list_problems
-from fishdvc.lora.files import Adapter, read_adapter
-from fishdvc.lora.targets import adaptable_shapes, mismatches
+from fishdvc.errors import CheckpointError
+from fishdvc.lora.files import read_adapter
+from fishdvc.lora.targets import adaptable_shapes, check_fit
 from fishdvc.model.config import read_config
-from fishdvc.pipeline.shared_params import BaseParams, external_path
+from fishdvc.pipeline.shared_params import BaseParams, external_path, init_from_path
 from fishdvc.storage.atomic import atomic_folder
 
 DEMO_BASE = Path("demo_base/checkpoint")
@@ -33,18 +33,19 @@ def fetch_base(params: BaseParams, *, init_from: str | None, base: Path) -> str:
 
     Raises:
         ParamsError: The source, the codec or the adapter is a path that DVC does not track.
-        CheckpointError: Files are missing, differ from the published ones or cannot be written, the
-            download failed, or the adapter is damaged or does not fit the base.
+        CheckpointError: Files are missing or differ from the published ones, the download failed,
+            or the adapter is damaged or does not fit the base.
     """
     start_s = time.monotonic()
-    adapter = None if init_from is None else read_adapter(_init_from(init_from))
+    adapter = None if init_from is None else read_adapter(init_from_path(init_from))
     if Path(params.source).is_dir():
         files = folder_files(params)
         note = "files of a folder are not verified"
     else:
         files, note = _download_files(params, _codec(params))
     if adapter is not None:
-        _check_fit(adapter, next(path for path in files if path.name == "config.json"))
+        config = read_config(next(path for path in files if path.name == "config.json"))
+        check_fit(adaptable_shapes(config), adapter, where="train_lora.init_from")
     _copy_files(files, base)
     size_mb = sum(path.stat().st_size for path in base.iterdir()) / 1e6
     elapsed_s = time.monotonic() - start_s
@@ -90,16 +91,6 @@ def _download_files(params: BaseParams, codec: str) -> tuple[list[Path], str]:
     return files, f"commit {folder.name[:12]}, {note}"
 
 
-def _init_from(folder: str) -> Path:
-    return external_path(folder, stage="train_lora", param="train_lora.init_from")
-
-
-def _check_fit(adapter: Adapter, config: Path) -> None:
-    if problems := mismatches(adaptable_shapes(read_config(config)), adapter):
-        summary = "train_lora.init_from: the adapter does not fit this base; choose another"
-        raise CheckpointError(list_problems(summary, problems))
-
-
 def _copy_files(files: Sequence[Path], base: Path) -> None:
     by_name = {path.name: path for path in files}
     clash = next((path for path in files if by_name[path.name] != path), None)
@@ -108,11 +99,6 @@ def _copy_files(files: Sequence[Path], base: Path) -> None:
             f"{by_name[clash.name]}: the base has another file of this name, {clash}; "
             "rename the codec's files"
         )
-    try:
-        with atomic_folder(base) as folder:
-            for name, path in by_name.items():
-                shutil.copyfile(path, folder / name)
-    except OSError as error:
-        raise CheckpointError(
-            f"{base}: cannot be written: {error}; correct this and run fetch_base again"
-        ) from error
+    with atomic_folder(base) as folder:
+        for name, path in by_name.items():
+            shutil.copyfile(path, folder / name)

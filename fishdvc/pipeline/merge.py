@@ -23,7 +23,6 @@ from fishdvc.lora.merge import merge_adapter
 from fishdvc.lora.model_card import model_card
 from fishdvc.lora.reference import convert_reference_adapter
 from fishdvc.model.checkpoint import load_dual_ar, load_weights
-from fishdvc.model.dual_ar import DualAR
 from fishdvc.model.precision import float32_by_module
 from fishdvc.pipeline.shared_params import external_path
 from fishdvc.storage.atomic import atomic_folder, write_metrics
@@ -32,10 +31,6 @@ from fishdvc.text.prompt import speech_prompt
 from fishdvc.text.tokenizer import load_tokenizer
 from fishdvc.validation import Checked, shown
 
-REFERENCE_SUFFIX = ".ckpt"
-BEST = "best"
-"""Value of ``checkpoint``: the choice of the stage ``evaluate``."""
-MODEL_CARD = "README.md"
 CHECK_TEXT = "The voice that speaks this sentence has been learnt."
 CHECK_FRAMES = 12
 LOGIT_TOLERANCE = {torch.float32: 1e-4}
@@ -106,7 +101,7 @@ def merge(
                 if path.name != "model.pth":
                     shutil.copyfile(path, folder / path.name)
             card = model_card(base_source or str(base), chosen, evaluated, training or {})
-            (folder / MODEL_CARD).write_text(card, encoding="utf-8")
+            (folder / "README.md").write_text(card, encoding="utf-8")
             del weights
             written = load_weights(folder / "model.pth")
             check_merged(load_weights(base / "model.pth"), written, adapter)
@@ -133,14 +128,14 @@ def _choose(
     params: MergeParams, lora_folder: Path, evaluated: ChosenCheckpoint | None, workspace: Path
 ) -> tuple[Checkpoint, Path]:
     """Return the chosen checkpoint and its folder. A reference .ckpt is converted."""
-    if params.checkpoint.endswith(REFERENCE_SUFFIX):
+    if params.checkpoint.endswith(".ckpt"):
         path = external_path(params.checkpoint, stage="merge", param="merge.checkpoint")
         folder = workspace / path.stem
         convert_reference_adapter(path, params.reference_alpha, folder)
         return Checkpoint(step=0, val_loss=float("nan"), folder=path.name), folder
     checkpoints = read_checkpoints(lora_folder)
     name = params.checkpoint
-    if name == BEST:
+    if name == "best":
         if evaluated is None:
             raise ParamsError("merge.checkpoint: best needs --choice, a file of evaluate")
         name = evaluated.checkpoint
@@ -155,16 +150,13 @@ def _choose(
 def _logit_error(base: Path, merged: Path, adapter_folder: Path) -> float:
     """Compare the logits of a sentence with those of the base with the adapter, run by PEFT."""
     model = load_dual_ar(base)
-    inputs = _check_prompt(base, model)
+    shape = (model.config.num_codebooks, CHECK_FRAMES)
+    codes = np.random.default_rng(0).integers(1, model.config.codebook_size, shape)
+    prompt = speech_prompt(load_tokenizer(base), CHECK_TEXT, codes)
+    inputs = torch.from_numpy(prompt).long()[None]
     expected = _all_logits(load_adapter(model, adapter_folder), inputs)
     found = _all_logits(load_dual_ar(merged), inputs)
     return float(torch.linalg.norm(found - expected) / torch.linalg.norm(expected))
-
-
-def _check_prompt(base: Path, model: DualAR) -> Tensor:
-    shape = (model.config.num_codebooks, CHECK_FRAMES)
-    codes = np.random.default_rng(0).integers(1, model.config.codebook_size, shape)
-    return torch.from_numpy(speech_prompt(load_tokenizer(base), CHECK_TEXT, codes)).long()[None]
 
 
 @torch.inference_mode()

@@ -114,3 +114,8 @@ def external_path(value: str, *, stage: str, param: str) -> Path:
             )
         place = place.parent
     return path
+
+
+def init_from_path(value: str) -> Path:
+    """Return the folder that ``train_lora.init_from`` names, checked by ``external_path``."""
+    return external_path(value, stage="train_lora", param="train_lora.init_from")

@@ -23,7 +23,7 @@ from fishdvc.machine import MachineParams
 from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.model.config import read_config
 from fishdvc.model.dual_ar import DualAR
-from fishdvc.pipeline.shared_params import external_path
+from fishdvc.pipeline.shared_params import init_from_path
 from fishdvc.storage.atomic import HIDDEN, atomic_folder, delete_folder, sweep, write_metrics
 from fishdvc.storage.cache import combined_key, content_hash, project_cache
 from fishdvc.storage.imports import imported_files
@@ -33,7 +33,7 @@ from fishdvc.training.checkpoints import AdapterCheckpoints
 from fishdvc.training.curves import Curves
 from fishdvc.training.memory import num_checkpointed
 from fishdvc.training.module import AdapterTraining
-from fishdvc.training.params import LoraParams, TrainLoraParams, misfits
+from fishdvc.training.params import LoraParams, TrainLoraParams, base_mismatches
 from fishdvc.training.resume import (
     CHECKPOINT,
     CURVES,
@@ -67,9 +67,9 @@ def train_lora(
     its result.
 
     Args:
-        adapter: Shape of the adapter.
-        params: Parameters of training.
-        machine: Devices and logger.
+        adapter: Section ``lora``.
+        params: Section ``train_lora``.
+        machine: Section ``machine``.
         base: Folder of the base model.
         protos: Folder of shards, ``train/`` and ``val/``.
         lora: Folder to write ``step_000000010/`` and ``checkpoints.json`` to.
@@ -89,7 +89,7 @@ def train_lora(
     """
     start_s = time.monotonic()
     seed_everything(params.seed, workers=True, verbose=False)
-    if problems := misfits(adapter, params, read_config(base / "config.json")):
+    if problems := base_mismatches(adapter, params, read_config(base / "config.json")):
         raise ParamsError(list_problems("params.yaml: correct these values", problems))
     trainer = build_trainer(params, machine)
     data = _data_module(params, base, protos)
@@ -107,14 +107,17 @@ def train_lora(
         if lock:
             report = f"train_lora: {len(excluded)} clips longer than max_length"
             write_report(too_long, report, excluded)
-        _train(trainer, adapted, params, machine, data, work)
+        num_batches = params.max_steps * params.accumulate_grad_batches
+        num_epochs = num_batches / data.num_train_batches(0, trainer.world_size)
+        _train(trainer, adapted, params, machine, data, work, num_epochs)
         if not lock:
             return ""
         for name, out in ((LORA, lora), (CURVES, curves), (LOGS, logs)):
             _copy_output(work / name, out)
         untuned, *adapters = read_checkpoints(lora)
         best = min(adapters, key=lambda checkpoint: checkpoint.val_loss)
-        coverage = _coverage(params, data, trainer)
+        num_seen = data.num_sentences_seen(num_batches, trainer.world_size)
+        coverage = num_seen / (len(data.train.sentences) + len(data.train.too_long))
         write_metrics(
             metrics,
             {
@@ -128,7 +131,7 @@ def train_lora(
         if not lock.others_wait():
             delete_folder(work)
     return (
-        f"train_lora: {params.max_steps} steps, {_num_epochs(params, data, trainer):.2f} epochs, "
+        f"train_lora: {params.max_steps} steps, {num_epochs:.2f} epochs, "
         f"{coverage:.0%} of the sentences seen, {len(excluded)} too long for max_length, "
         f"validation loss {untuned.val_loss:.4f} -> {best.val_loss:.4f} (step {best.step}), "
         f"{time.monotonic() - start_s:.1f} s"
@@ -142,6 +145,7 @@ def _train(
     machine: MachineParams,
     data: SentenceDataModule,
     work: Path,
+    num_epochs: float,
 ) -> None:
     """Train in the folder of the run, or resume there, unless a run with its key finished there."""
     if trainer.strategy.launcher is not None:
@@ -155,7 +159,10 @@ def _train(
     # Only the first process holds the lock. Others may have seen the folder of an earlier run.
     finished, name = trainer.strategy.broadcast((finished, name))
     if trainer.is_global_zero:
-        print(_start_lines(trainer, adapted, params, data, work, finished, name), flush=True)
+        line = "train_lora: a run with equal params, data and code finished; its result is used"
+        if not finished:
+            line = _describe(adapted, data, params.max_steps, num_epochs, work, name)
+        print(line, flush=True)
     if finished:
         return
     point = work / POINTS / name if name else None
@@ -176,24 +183,22 @@ def _train(
         mark_finished(work)
 
 
-def _start_lines(
-    trainer: Trainer,
+def _describe(
     adapted: PeftModel,
-    params: TrainLoraParams,
     data: SentenceDataModule,
+    max_steps: int,
+    num_epochs: float,
     work: Path,
-    finished: bool,
     point: str | None,
 ) -> str:
-    if finished:
-        return "train_lora: a run with equal params, data and code finished; its result is used"
+    """Describe a run in a line, and name the unfinished runs with other params, if any."""
     sentences = data.train.sentences
     num_trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     lines = [
         f"train_lora: {sum(p.numel() for p in adapted.parameters()) / 1e6:.1f} M parameters, "
         f"{num_trained / 1e6:.2f} M of them in adapters; {len(sentences)} sentences, "
-        f"{sum(sentence.num_tokens for sentence in sentences)} tokens; {params.max_steps} steps "
-        f"are about {_num_epochs(params, data, trainer):.1f} epochs; "
+        f"{sum(sentence.num_tokens for sentence in sentences)} tokens; {max_steps} steps "
+        f"are about {num_epochs:.1f} epochs; "
         f"{cast(DualAR, adapted).num_checkpointed} blocks checkpointed"
         + (f"; resuming from {point}" if point else "")
     ]
@@ -250,13 +255,9 @@ def _load_adapted(
     if params.init_from is None:
         adapted = add_adapter(model, **adapter.model_dump())
     else:
-        adapted = load_adapter(model, _init_from(params.init_from), trainable=True)
+        adapted = load_adapter(model, init_from_path(params.init_from), trainable=True)
     model.num_checkpointed = num_checkpointed(params, model, device)
     return adapted
-
-
-def _init_from(folder: str) -> Path:
-    return external_path(folder, stage="train_lora", param="train_lora.init_from")
 
 
 def _run_key(
@@ -271,7 +272,7 @@ def _run_key(
     """Return the name of the run's folder. A run with the same name is resumed."""
     files = [*(base / name for name in MODEL_FILES), *sorted(protos.rglob("*.protos"))]
     if params.init_from is not None:
-        files += sorted(_init_from(params.init_from).glob("adapter_*"))
+        files += sorted(init_from_path(params.init_from).glob("adapter_*"))
     files += imported_files(Path(__file__))
     # Another number of processes has another data plan.
     hashes = [content_hash(file) for file in files]
@@ -298,18 +299,3 @@ def _data_module(params: TrainLoraParams, base: Path, protos: Path) -> SentenceD
         accumulate_grad_batches=params.accumulate_grad_batches,
         seed=params.seed,
     )
-
-
-def _num_batches(params: TrainLoraParams) -> int:
-    """Number of batches that each process trains on. An epoch consists of whole steps."""
-    return params.max_steps * params.accumulate_grad_batches
-
-
-def _num_epochs(params: TrainLoraParams, data: SentenceDataModule, trainer: Trainer) -> float:
-    return _num_batches(params) / data.num_train_batches(0, trainer.world_size)
-
-
-def _coverage(params: TrainLoraParams, data: SentenceDataModule, trainer: Trainer) -> float:
-    """Share of the training sentences that the run sees."""
-    seen = data.num_sentences_seen(_num_batches(params), trainer.world_size)
-    return seen / (len(data.train.sentences) + len(data.train.too_long))

@@ -17,7 +17,7 @@ _COMMAS = re.compile(",{2,}")
 _BRACES = re.compile(r"\{[^}\n]*(\})?")
 _ANGLES = re.compile(r"<[^>\n]*(>)?")
 _INVALID = re.compile("[\0-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
-"""Control characters except white space, surrogates, and the sign for a lost letter."""
+"""Control characters except white space, surrogates, and the replacement character."""
 _INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
 """Fillers of Hangul, which are letters for Unicode."""
 _WHITE_SPACE = re.compile(r"\s+")
@@ -52,7 +52,7 @@ def find_annotations(text: str) -> list[str]:
 
 
 def invalid_character(text: str) -> str | None:
-    """Return a problem that names the first character that is no text, or None.
+    """Return a problem that names the first character that is not text, or None.
 
     These are control characters except tab and line ends, surrogates (bytes of an argument that are
     not UTF-8), and U+FFFD.
@@ -62,7 +62,7 @@ def invalid_character(text: str) -> str | None:
     char = match[0]
     what = "a control character"
     if char == "\ufffd":
-        what = "the sign for a letter that was lost"
+        what = "the replacement character for a letter that was lost"
     elif char >= "\ud800":
         what = "not valid Unicode"
     line = text.count("\n", 0, match.start()) + 1

@@ -7,7 +7,7 @@ from fishdvc.storage.small_files import read_small_file
 from fishdvc.text.clean import invalid_character
 
 MAX_TEXT_BYTES = 10**6
-"""A novel has less. A transcript has a few hundred bytes."""
+"""A transcript has a few hundred bytes."""
 
 
 def read_utf8(path: Path) -> str:
@@ -15,7 +15,7 @@ def read_utf8(path: Path) -> str:
 
     Raises:
         DatasetError: The file cannot be read, is larger than ``MAX_TEXT_BYTES``, is not UTF-8, or
-            contains a character that is no text (``invalid_character``).
+            contains a character that is not text (``invalid_character``).
     """
     todo = f"save it as UTF-8, for example with `iconv -t utf-8 -f <its encoding> {path.name}`"
     try:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fishdvc.errors import DatasetError
 from fishdvc.text.clean import clean_text
 from fishdvc.text.tokenizer import Tokenizer
 
@@ -57,18 +56,13 @@ def generation_prompt(
     Args:
         tokenizer: Tokenizer of the base model.
         text: Text to speak, cleaned here.
-        references: Clips of the voice to speak in: transcript and codes
-            ``(num_codebooks, frames)`` of each.
+        references: Clips of the voice to speak in: transcript and codes of each, as for
+            ``speech_prompt``.
         num_codebooks: Number of codebooks of the model.
 
     Returns:
         ``(1 + num_codebooks, tokens)``. The last column is ``<|voice|>``.
-
-    Raises:
-        DatasetError: The codes of a reference have the wrong shape, type or range.
     """
-    for _, codes in references:
-        _check_codes(tokenizer, codes, num_codebooks)
     parts = [
         _text_columns(_text_turn(tokenizer, "system", SYSTEM_TEXT), num_codebooks),
         *(_speech_turns(tokenizer, *reference) for reference in references),
@@ -103,17 +97,3 @@ def _text_columns(ids: Sequence[int], num_codebooks: int) -> Prompt:
     prompt = np.zeros((1 + num_codebooks, len(ids)), dtype=np.int32)
     prompt[0] = ids
     return prompt
-
-
-def _check_codes(tokenizer: Tokenizer, codes: Codes, num_codebooks: int) -> None:
-    shape_fits = codes.ndim == 2 and len(codes) == num_codebooks and codes.size
-    if not shape_fits or codes.dtype.kind not in "iu":
-        raise DatasetError(
-            f"codes of a reference: expected integers of shape ({num_codebooks}, frames), got "
-            f"{codes.dtype} of shape {codes.shape}; encode the clip with the codec of this model"
-        )
-    if codes.min() < 0 or codes.max() >= tokenizer.num_semantic:
-        raise DatasetError(
-            f"codes of a reference: expected 0..{tokenizer.num_semantic - 1}, got "
-            f"{codes.min()}..{codes.max()}; encode the clip with the codec of this model"
-        )

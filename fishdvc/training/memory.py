@@ -94,10 +94,7 @@ class StepMemory:
 def num_checkpointed(params: TrainLoraParams, model: DualAR, device: torch.device) -> int:
     """Choose the number of blocks to checkpoint, as ``gradient_checkpointing`` says.
 
-    Args:
-        params: Mode and size of the batches.
-        model: The base with an adapter, before it is moved to the device.
-        device: Device of the training.
+    The model has an adapter, and is not on the device yet.
     """
     if params.gradient_checkpointing == "on":
         return model.config.n_layer + model.config.n_fast_layer

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from fishdvc.lora.targets import Target
 from fishdvc.model.config import DualARConfig
 from fishdvc.validation import Checked, Items
 
@@ -24,7 +25,12 @@ class LoraParams(Checked):
     dropout: float = Field(ge=0, lt=1, description="Dropout probability of linear adapters.")
     use_rslora: bool = Field(description="Scale by alpha / sqrt(r) instead.")
     use_dora: bool = Field(description="Also learn the norm of each weight (DoRA).")
-    targets: Items[str] = Field(description="Names of the modules that get an adapter.")
+    targets: Items[Target] = Field(description="Names of the modules that get an adapter.")
+
+    def inconsistencies(self) -> Iterator[str]:
+        """Check that at least one module is named, and none twice."""
+        if not self.targets or len(set(self.targets)) < len(self.targets):
+            yield f"targets: must name at least one module, and none twice, got {self.targets}"
 
 
 class TrainLoraParams(Checked):
@@ -76,7 +82,9 @@ class TrainLoraParams(Checked):
             )
 
 
-def misfits(adapter: LoraParams, params: TrainLoraParams, config: DualARConfig) -> list[str]:
+def base_mismatches(
+    adapter: LoraParams, params: TrainLoraParams, config: DualARConfig
+) -> list[str]:
     """List the values that do not fit the base, one line each."""
     problems = []
     if params.max_length > config.max_seq_len:
@@ -84,6 +92,13 @@ def misfits(adapter: LoraParams, params: TrainLoraParams, config: DualARConfig) 
             f"train_lora.max_length: must be at most max_seq_len = {config.max_seq_len} of the "
             f"base, got {params.max_length}"
         )
-    if params.init_from is None and adapter.r > config.dim:
+    if params.init_from is not None:
+        return problems
+    if adapter.r > config.dim:
         problems.append(f"lora.r: must be at most dim = {config.dim} of the base, got {adapter.r}")
+    if config.tie_word_embeddings and (tied := {"embeddings", "output"} & {*adapter.targets}):
+        problems.append(
+            f"lora.targets: must not name {' and '.join(sorted(tied))}, because this base uses the "
+            "text embeddings as its vocabulary head"
+        )
     return problems

@@ -123,14 +123,6 @@ def test_a_wrong_argument_gives_one_line(run: Run, case: str) -> None:
 
 
 @pytest.mark.usefixtures("files")
-def test_the_problems_of_all_adapters_are_listed(run: Run) -> None:
-    code, _, err = run(*command_line({"adapter": ["other", "damaged"]}))
-    assert code == 1
-    assert "other: does not fit this base" in err
-    assert "damaged/adapter_model.safetensors: " in err
-
-
-@pytest.mark.usefixtures("files")
 def test_a_model_without_a_codec_needs_the_base_or_the_option(run: Run) -> None:
     for path in Path("two").glob("*.pth"):
         if path.name != "model.pth":

@@ -148,17 +148,11 @@ def test_a_partial_frame_is_dropped(tiny_config: CodecConfig, extra: int, frames
     assert lengths.tolist() == [frames * 768]
 
 
-def test_all_clips_that_cannot_be_encoded_are_listed(codec: Codec) -> None:
-    assert codec.config.min_num_samples == 2048
-    audio = torch.zeros(4, 4096)
-    audio[2, 100] = float("inf")
-    with pytest.raises(AudioError) as caught:
-        codec.encode(audio, torch.tensor([2047, 2048, 4096, 4097]))
-    message = str(caught.value)
-    assert "item 0: expected 2048 to 4096 samples at 44100 Hz, got 2047" in message
-    assert "item 1" not in message
-    assert "item 2: expected finite samples" in message
-    assert "item 3" in message
+@pytest.mark.parametrize("num_samples", [2047, 4097])
+def test_a_clip_of_unusable_length_is_rejected(codec: Codec, num_samples: int) -> None:
+    message = "expected clips of 2048 to 4096 samples at 44100 Hz, got "
+    with pytest.raises(AudioError, match=rf"{message}\[2048, {num_samples}\]"):
+        codec.encode(torch.zeros(2, 4096), torch.tensor([2048, num_samples]))
 
 
 @pytest.mark.parametrize(
@@ -180,9 +174,9 @@ def test_audio_of_another_shape_or_type_is_rejected(
 @pytest.mark.parametrize(
     ("codes", "num_frames", "problem"),
     [
-        (torch.full((1, 8, 2), 1000), [2], "item 0: expected codes from 0 to 999, got 1000"),
-        (torch.full((1, 8, 2), -1), [1], r"got -1 \(8 such codes\)"),
-        (torch.zeros(1, 8, 2, dtype=torch.int64), [3], "item 0: expected 0 to 2 frames, got 3"),
+        (torch.full((1, 8, 2), 1000), [2], "codes: expected 0 to 999, got 1000 to 1000"),
+        (torch.full((1, 8, 2), -1), [1], "expected 0 to 999, got -1 to 0"),
+        (torch.zeros(1, 8, 2, dtype=torch.int64), [3], r"got torch.int64 \(1, 8, 2\) and \[3\]"),
         (torch.zeros(1, 7, 2, dtype=torch.int64), [2], r"\(batch, 8, frames\)"),
         (torch.zeros(8, 2, dtype=torch.int64), [2], r"\(batch, 8, frames\)"),
         (torch.zeros(1, 8, 2), [2], "expected integers"),

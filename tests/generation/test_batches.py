@@ -93,7 +93,7 @@ def test_waiting_prompts_take_the_place_of_ended_ones(
 ) -> None:
     expected = alone(model, prompts)
     widths.clear()
-    monkeypatch.setattr(generate_module, "computes_in_graphs", lambda _: like_a_gpu)
+    monkeypatch.setattr(generate_module, "uses_cuda_graphs", lambda _: like_a_gpu)
     generator = Generator(model, sampling=SAMPLING, end_id=END_ID, batch_size=4)
     codes = generator.generate(prompts, seeds=SEEDS, max_new_frames=40)
     for got, of_prompt in zip(codes, expected, strict=True):

@@ -35,7 +35,7 @@ def reference(synthesizer: Synthesizer) -> Reference:
 
 
 def test_speech_is_as_long_as_its_codes_and_stays_in_range(synthesizer: Synthesizer) -> None:
-    (speech,) = synthesizer.speak(["Hello."], seeds=[1], **SHORT)
+    (speech,) = synthesizer.speak([("Hello.", [])], seeds=[1], **SHORT)
     assert speech.codes.shape == (8, 10)
     assert speech.samples.shape == (10 * 1024,)
     assert (speech.samples.dtype, speech.sample_rate_hz) == (torch.float32, 16_000)
@@ -48,8 +48,8 @@ def test_a_resampled_reference_changes_the_speech(
     synthesizer: Synthesizer, reference: Reference
 ) -> None:
     assert reference.codes.shape == (8, 15)
-    (without,) = synthesizer.speak(["Hello."], seeds=[1], **SHORT)
-    (with_reference,) = synthesizer.speak(["Hello."], seeds=[1], references=[reference], **SHORT)
+    (without,) = synthesizer.speak([("Hello.", [])], seeds=[1], **SHORT)
+    (with_reference,) = synthesizer.speak([("Hello.", [reference])], seeds=[1], **SHORT)
     assert not torch.equal(without.codes, with_reference.codes)
 
 
@@ -58,14 +58,14 @@ def test_texts_with_different_numbers_of_parts_are_spoken_as_alone(
 ) -> None:
     monkeypatch.setattr(synthesizer_module, "MAX_PART_CHARACTERS", 8)
     texts = ["One two. Three. Four.", "Five.", "Six six. Seven."]
-    together = synthesizer.speak(texts, seeds=[1, 2, 3], **SHORT)
+    together = synthesizer.speak([(text, []) for text in texts], seeds=[1, 2, 3], **SHORT)
     for seed, (text, speech) in enumerate(zip(texts, together, strict=True), start=1):
-        (alone,) = synthesizer.speak([text], seeds=[seed], **SHORT)
+        (alone,) = synthesizer.speak([(text, [])], seeds=[seed], **SHORT)
         assert torch.equal(speech.codes, alone.codes)
         assert torch.equal(speech.samples, alone.samples)
     # Speech of several parts begins with that of the first.
     for speech, part, seed in ((together[0], "One two.", 1), (together[2], "Six six.", 3)):
-        (first,) = synthesizer.speak([part], seeds=[seed], **SHORT)
+        (first,) = synthesizer.speak([(part, [])], seeds=[seed], **SHORT)
         num_frames = first.codes.shape[1]
         assert torch.equal(speech.codes[:, :num_frames], first.codes)
         assert speech.codes.shape[1] > num_frames
@@ -83,7 +83,7 @@ def test_the_prompt_of_a_part_has_as_many_earlier_parts_as_fit(
 
     monkeypatch.setattr(synthesizer_module, "generation_prompt", spy)
     monkeypatch.setattr(synthesizer_module, "MAX_PART_CHARACTERS", 8)
-    synthesizer.speak(["One two. Three. Four."], seeds=[1], references=[reference], **SHORT)
+    synthesizer.speak([("One two. Three. Four.", [reference])], seeds=[1], **SHORT)
     assert prompted == [["A tone."], ["A tone.", "One two."], ["A tone.", "One two.", "Three."]]
 
     prompted.clear()
@@ -92,17 +92,13 @@ def test_the_prompt_of_a_part_has_as_many_earlier_parts_as_fit(
     config = synthesizer.model.config
     small = type(config)(**{**vars(config), "max_seq_len": longest.shape[1] + 10})
     monkeypatch.setattr(synthesizer.model, "config", small)
-    synthesizer.speak(["One two. Three. Four."], seeds=[1], **SHORT)
+    synthesizer.speak([("One two. Three. Four.", [])], seeds=[1], **SHORT)
     assert prompted == [[], ["One two."], ["One two.", "Three."], ["Three."]]
 
 
-def test_all_bad_arguments_are_listed(synthesizer: Synthesizer) -> None:
-    with pytest.raises(ParamsError) as error:
-        synthesizer.speak(["Hello.", " \U0001f600"], seeds=[1])
-    message = str(error.value)
-    assert all(words in message for words in ("text 2: nothing", "one for each of 2"))
-    with pytest.raises(ParamsError, match="expected at least one, got none"):
-        synthesizer.speak([], seeds=[])
+def test_a_text_with_nothing_to_speak_is_an_error(synthesizer: Synthesizer) -> None:
+    with pytest.raises(ParamsError, match="'!': nothing to speak in it"):
+        synthesizer.speak([("Hello.", []), ("!", [])], seeds=[1, 2])
 
 
 @pytest.mark.parametrize(("num_codebooks", "codebook_size"), [(4, 1000), (8, 1025)])

@@ -1,6 +1,5 @@
 """Adapters on the model: the training step of the reference, saving and loading."""
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +11,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fishdvc.dataset.collate import Batch, batch_of
-from fishdvc.errors import CheckpointError, ParamsError
-from fishdvc.lora.adapter import (
-    ALL_TARGETS,
-    add_adapter,
-    load_adapter,
-    save_adapter,
-)
+from fishdvc.errors import CheckpointError
+from fishdvc.lora.adapter import add_adapter, load_adapter, save_adapter
 from fishdvc.lora.files import read_adapter
 from fishdvc.lora.merge import merge_adapter
+from fishdvc.lora.targets import ALL_TARGETS
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.model.precision import float32_by_module
 from fishdvc.training.loss import dual_ar_loss
@@ -112,21 +107,6 @@ def test_only_the_targets_are_adapted(model: DualAR) -> None:
     assert modules == {"output"} | slow | {f"fast_{name}" for name in slow if "2" not in name}
 
 
-def test_all_bad_targets_are_listed(model: DualAR) -> None:
-    with pytest.raises(ParamsError) as error:
-        add_adapter(model, r=2, alpha=4, dropout=0.0, targets=["wq", "w1", "w1", "head"])
-    for part in ("3 problems", "'wq': unknown", "'head': unknown", "'w1': given twice"):
-        assert part in str(error.value)
-    with pytest.raises(ParamsError, match="none given"):
-        add_adapter(model, r=2, alpha=4, dropout=0.0, targets=[])
-
-
-def test_tied_embeddings_are_refused(model: DualAR) -> None:
-    object.__setattr__(model.config, "tie_word_embeddings", True)
-    with pytest.raises(ParamsError, match="'embeddings': cannot be adapted"):
-        add_adapter(model, r=2, alpha=4, dropout=0.0, targets=["embeddings", "w1"])
-
-
 def test_a_loaded_adapter_can_be_trained(
     load_base: LoadBase, adapted: Adapted, tmp_path: Path
 ) -> None:
@@ -196,23 +176,4 @@ def test_an_incomplete_adapter_is_not_loaded(
     tensors = load_file(path)
     save_file({key: tensors[key] for key in tensors if "layers.1." not in key}, path)
     with pytest.raises(CheckpointError, match=r"layers\.1\..*: target_modules names it, but it h"):
-        load_adapter(load_base(), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("targets", "message"),
-    [
-        (["w1"], "has tensors, but target_modules does not name it"),
-        (["none"], "has tensors, but target_modules does not name it"),
-        ("(", "target_modules: must be a list"),
-    ],
-)
-def test_an_adapter_that_does_not_fit_its_config_is_refused(
-    load_base: LoadBase, adapted: Adapted, tmp_path: Path, targets: object, message: str
-) -> None:
-    save_adapter(adapted(), tmp_path)
-    config = tmp_path / "adapter_config.json"
-    values = json.loads(config.read_text())
-    config.write_text(json.dumps({**values, "target_modules": targets}))
-    with pytest.raises(CheckpointError, match=message):
         load_adapter(load_base(), tmp_path)

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fishdvc.dataset.collate import Batch, batch_of
-from fishdvc.lora.adapter import ALL_TARGETS, add_adapter, load_adapter, save_adapter
+from fishdvc.lora.adapter import add_adapter, load_adapter, save_adapter
+from fishdvc.lora.targets import ALL_TARGETS
 from fishdvc.model.dual_ar import DualAR
 from fishdvc.training.loss import dual_ar_loss
 

@@ -155,8 +155,3 @@ def test_tied_embeddings_are_the_vocabulary_head(assets: Path) -> None:
     hidden = torch.randn(2, 32)
     expected = model.norm(hidden) @ model.embeddings.weight.T
     torch.testing.assert_close(model.token_logits(hidden), expected)
-
-
-def test_a_sequence_longer_than_max_seq_len_is_an_error(model: DualAR) -> None:
-    with pytest.raises(ValueError, match="at most max_seq_len = 512 tokens, got 513"):
-        model.hidden_states(torch.zeros(1, 9, 513, dtype=torch.long))

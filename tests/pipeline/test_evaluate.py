@@ -220,15 +220,15 @@ def test_a_killed_run_continues_and_one_more_checkpoint_costs_one_more(
     run: Run, adapters: Adapters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoken: list[int] = []
-    speak_each = Synthesizer.speak_each
+    speak = Synthesizer.speak
 
     def counted(self: Synthesizer, *args: Any, **kwargs: Any) -> Any:
         spoken.append(1)
         if len(spoken) == 2:
             raise KeyboardInterrupt
-        return speak_each(self, *args, **kwargs)
+        return speak(self, *args, **kwargs)
 
-    monkeypatch.setattr(Synthesizer, "speak_each", counted)
+    monkeypatch.setattr(Synthesizer, "speak", counted)
     lora = adapters(nothing)
     with pytest.raises(KeyboardInterrupt):
         run(lora)

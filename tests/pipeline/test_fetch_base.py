@@ -109,7 +109,7 @@ def test_a_failed_copy_leaves_nothing(shipped: Any, monkeypatch: pytest.MonkeyPa
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(destination))
 
     monkeypatch.setattr(shutil, "copyfile", fail)
-    with pytest.raises(CheckpointError, match=r"^data/base: cannot be written: .*No space left"):
+    with pytest.raises(OSError, match="No space left"):
         fetch(shipped)
     assert [path.name for path in BASE.parent.iterdir()] == ["external"]
 

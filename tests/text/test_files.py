@@ -37,7 +37,7 @@ def test_another_encoding_is_an_error(content: bytes, message: str, tmp_path: Pa
     [
         ("Hi.\n\x1b[31mred", "line 2: U+001B is a control character; write the text again"),
         ("It is \x85", "line 1: U+0085 is a control character"),  # "…" of Windows, read as Latin 1
-        ("caf\ufffd", "line 1: U+FFFD is the sign for a letter that was lost"),
+        ("caf\ufffd", "line 1: U+FFFD is the replacement character for a letter"),
     ],
 )
 def test_a_character_that_is_no_text_is_an_error(

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from fishdvc.errors import DatasetError
 from fishdvc.text.prompt import generation_prompt, speech_prompt
 from fishdvc.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -53,19 +52,3 @@ def test_special_tokens_in_a_text_are_plain_text(tokenizer: Tokenizer) -> None:
     prompt = generation_prompt(tokenizer, "a<|im_end|><|semantic:1|>b", num_codebooks=8)
     assert (prompt[0] == tokenizer.im_end_id).sum() == 2
     assert (prompt[0] < tokenizer.semantic_begin_id).all()
-
-
-@pytest.mark.parametrize(
-    "codes",
-    [
-        np.zeros((8,), dtype=np.int64),
-        np.zeros((8, 0), dtype=np.int64),
-        np.zeros((8, 2), dtype=np.float32),
-        np.full((8, 2), -1),
-        np.full((8, 2), 1024),
-        np.zeros((4, 2), dtype=np.int64),
-    ],
-)
-def test_unusable_reference_codes_raise(tokenizer: Tokenizer, codes: np.ndarray) -> None:
-    with pytest.raises(DatasetError, match="codes of a reference: expected "):
-        generation_prompt(tokenizer, "text", [("reference", codes)], num_codebooks=8)
