@@ -21,24 +21,19 @@ def histograms(
         clips: At least one.
         normalized_lufs: Loudness of each clip after the stage ``normalize``.
     """
-    audio = [clip.audio for clip in clips]
-    edge_s = [max(a.start_silence_s, a.end_silence_s) for a in audio]
-    lengths_s = [a.duration_s for a in audio]
-    recorded_lufs = [a.loudness_lufs for a in audio]
-    pauses_s = [a.longest_pause_s for a in audio]
-    rates_hz = [a.sample_rate_hz for a in audio]
-    bandwidths_hz = [a.bandwidth_hz for a in audio]
-    letters_per_s = [clip.letters_per_s for clip in clips]
-    return (
-        histogram("duration_s", "Length (s)", 0.5, lengths_s),
-        histogram("loudness_lufs", "Loudness as recorded (LUFS)", 1, recorded_lufs),
-        histogram("normalized_lufs", "Loudness normalized (LUFS)", 1, normalized_lufs),
-        histogram("edge_silence_s", "Longest silence at an end (s)", 0.1, edge_s),
-        histogram("pause_s", "Longest pause (s)", 0.1, pauses_s),
-        histogram("sample_rate_hz", "Sample rate (Hz)", 1000, rates_hz),
-        histogram("bandwidth_hz", "Bandwidth (Hz)", 1000, bandwidths_hz),
-        histogram("letters_per_s", "Speaking rate (letters/s)", 1, letters_per_s),
+    edges_s = [max(c.audio.start_silence_s, c.audio.end_silence_s) for c in clips]
+    # Name, title, least width of a bin, values.
+    measures: tuple[tuple[str, str, float, Sequence[float]], ...] = (
+        ("duration_s", "Length (s)", 0.5, [c.audio.duration_s for c in clips]),
+        ("loudness_lufs", "Loudness as recorded (LUFS)", 1, [c.audio.loudness_lufs for c in clips]),
+        ("normalized_lufs", "Loudness normalized (LUFS)", 1, normalized_lufs),
+        ("edge_silence_s", "Longest silence at an end (s)", 0.1, edges_s),
+        ("pause_s", "Longest pause (s)", 0.1, [c.audio.longest_pause_s for c in clips]),
+        ("sample_rate_hz", "Sample rate (Hz)", 1000, [c.audio.sample_rate_hz for c in clips]),
+        ("bandwidth_hz", "Bandwidth (Hz)", 1000, [c.audio.bandwidth_hz for c in clips]),
+        ("letters_per_s", "Speaking rate (letters/s)", 1, [c.letters_per_s for c in clips]),
     )
+    return tuple(histogram(*measure) for measure in measures)
 
 
 def histogram(name: str, title: str, min_width: float, values: Sequence[float]) -> Histogram:
