@@ -35,6 +35,7 @@ def check(arguments: argparse.Namespace) -> None:
     # Import late, so that --help is fast.
     from fishdvc.cli import readiness
     from fishdvc.cli.params import read_all_params
+    from fishdvc.corpus.numbers import counted
     from fishdvc.corpus.report_text import format_report, one_line
     from fishdvc.pipeline.check import report_on_data
     from fishdvc.text.tokenizer import load_tokenizer
@@ -76,5 +77,4 @@ def check(arguments: argparse.Namespace) -> None:
     if errors := [line.label for line in lines if line.level == "error"]:
         raise FishdvcError(f"the run would fail; correct: {', '.join(errors)}")
     num_warnings += sum(line.level == "warning" for line in lines)
-    words = f"{num_warnings} warning{'s' if num_warnings > 1 else ''}"
-    print(words if num_warnings else "ready")
+    print(counted(num_warnings, "warning") if num_warnings else "ready")

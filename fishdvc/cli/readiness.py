@@ -24,6 +24,7 @@ from fishdvc.cli.estimate import (
     training_gflop,
 )
 from fishdvc.cli.params import Params
+from fishdvc.corpus.numbers import duration
 from fishdvc.corpus.report import FRAMES_PER_S
 from fishdvc.device import choose_device, has_bfloat16
 from fishdvc.errors import FishdvcError
@@ -212,18 +213,14 @@ def _estimate_time(
     """Estimate the time of training and, on a CPU, of encoding, within a factor of about 2."""
     train = params.train_lora
     training_s = training_gflop(config, train) / gflops / EFFICIENCY[device.type]
-    text = f"roughly {_shown(training_s)} for {train.max_steps} steps"
+    text = f"roughly {duration(training_s)} for {train.max_steps} steps"
     if device.type == "cpu":
         encoding_s = speech_s * codec_bytes * GFLOP_PER_CODEC_BYTE_AND_S / gflops
-        text += f" and {_shown(encoding_s)} to encode the clips"
+        text += f" and {duration(encoding_s)} to encode the clips"
     num_sequences = train.max_steps * train.accumulate_grad_batches * train.batch_size
     share = 1 - params.build_protos.val_fraction
     tokens_per_epoch = speech_s * FRAMES_PER_S / FRAME_SHARE * share
     return Line("time", f"{text}; {num_sequences * train.max_length / tokens_per_epoch:.1f} epochs")
-
-
-def _shown(seconds: float) -> str:
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _measure_gflops(device: torch.device, dtype: torch.dtype) -> float:

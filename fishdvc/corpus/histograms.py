@@ -1,19 +1,15 @@
 """Histograms of the measures of clips."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
-
-import numpy as np
 
 from fishdvc.corpus.findings import Histogram
 from fishdvc.corpus.measured import MeasuredClip
+from fishdvc.corpus.numbers import round_step
 
-LUFS = (-60, -40, -36, -33, -30, -27, -24, -21, -18, -15, -12, -9)
-SILENCE_S = (0, 0.1, 0.2, 0.5, 1, 2, 5)
-# Common values are inside of the bins.
-BANDWIDTH_HZ = (0, 3_000, 4_500, 6_000, 7_000, 9_000, 13_000, 17_000, 21_000, 25_000)
-RATES_HZ = (0, 9_000, 12_000, 17_000, 23_000, 25_000, 33_000, 46_000, 50_000)
-LENGTH_S = (0, 0.5, 1, 2, 3, 5, 8, 12, 16, 20, 30, 60)
-LETTERS_PER_S = (0, 4, 8, 10, 12, 14, 16, 18, 20, 24, 30)
+MAX_BINS = 20
+"""There may be one more, because the first and the last bin start and end at round numbers."""
 
 
 def histograms(
@@ -25,37 +21,37 @@ def histograms(
         clips: At least one.
         normalized_lufs: Loudness of each clip after the stage ``normalize``.
     """
-    audio = [clip.audio for clip in clips]
-    edge_s = [max(a.start_silence_s, a.end_silence_s) for a in audio]
-    lengths_s = [a.duration_s for a in audio]
-    recorded_lufs = [a.loudness_lufs for a in audio]
-    pauses_s = [a.longest_pause_s for a in audio]
-    rates_hz = [float(a.sample_rate_hz) for a in audio]
-    bandwidths_hz = [a.bandwidth_hz for a in audio]
-    letters_per_s = [clip.letters_per_s for clip in clips]
-    return (
-        _histogram("duration_s", "Length (s)", LENGTH_S, lengths_s),
-        _histogram("loudness_lufs", "Loudness as recorded (LUFS)", LUFS, recorded_lufs),
-        _histogram("normalized_lufs", "Loudness normalized (LUFS)", LUFS, normalized_lufs),
-        _histogram("edge_silence_s", "Longest silence at an end (s)", SILENCE_S, edge_s),
-        _histogram("pause_s", "Longest pause (s)", SILENCE_S, pauses_s),
-        _histogram("sample_rate_hz", "Sample rate (Hz)", RATES_HZ, rates_hz),
-        _histogram("bandwidth_hz", "Bandwidth (Hz)", BANDWIDTH_HZ, bandwidths_hz),
-        _histogram("letters_per_s", "Speaking rate (letters/s)", LETTERS_PER_S, letters_per_s),
+    edges_s = [max(c.audio.start_silence_s, c.audio.end_silence_s) for c in clips]
+    # Name, title, least width of a bin, values.
+    measures: tuple[tuple[str, str, float, Sequence[float]], ...] = (
+        ("duration_s", "Length (s)", 0.5, [c.audio.duration_s for c in clips]),
+        ("loudness_lufs", "Loudness as recorded (LUFS)", 1, [c.audio.loudness_lufs for c in clips]),
+        ("normalized_lufs", "Loudness normalized (LUFS)", 1, normalized_lufs),
+        ("edge_silence_s", "Longest silence at an end (s)", 0.1, edges_s),
+        ("pause_s", "Longest pause (s)", 0.1, [c.audio.longest_pause_s for c in clips]),
+        ("sample_rate_hz", "Sample rate (Hz)", 1000, [c.audio.sample_rate_hz for c in clips]),
+        ("bandwidth_hz", "Bandwidth (Hz)", 1000, [c.audio.bandwidth_hz for c in clips]),
+        ("letters_per_s", "Speaking rate (letters/s)", 1, [c.letters_per_s for c in clips]),
     )
+    return tuple(histogram(*measure) for measure in measures)
 
 
-def _histogram(name: str, title: str, edges: Sequence[float], values: Sequence[float]) -> Histogram:
-    """Count values. The outer edges move to the lowest and highest value; empty ends are cut."""
-    bins = np.array(edges, dtype=float)
-    bins[0] = min(bins[0], np.floor(min(values)))
-    bins[-1] = max(bins[-1], np.ceil(max(values)))
-    counts, _ = np.histogram(values, bins)
-    (filled,) = np.nonzero(counts)
-    first, last = filled[0], filled[-1] + 1
+def histogram(name: str, title: str, min_width: float, values: Sequence[float]) -> Histogram:
+    """Count values in bins of one width, whose edges are round numbers.
+
+    Args:
+        name: See ``Histogram``.
+        title: See ``Histogram``.
+        min_width: Least width of a bin: 1, 2 or 5 times a power of ten.
+        values: At least one. A value at an edge belongs to the bin above it.
+    """
+    width = round_step(max(min_width, (max(values) - min(values)) / MAX_BINS))
+    # A tolerance, because 0.3 / 0.1 is less than 3.
+    counts = Counter(math.floor(value / width + 1e-9) for value in values)
+    first, last = min(counts), max(counts)
     return Histogram(
         name=name,
         title=title,
-        edges=tuple(bins[first : last + 1].tolist()),
-        counts=tuple(counts[first:last].tolist()),
+        edges=tuple(round(i * width, 9) for i in range(first, last + 2)),
+        counts=tuple(counts[i] for i in range(first, last + 1)),
     )

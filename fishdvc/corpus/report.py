@@ -9,6 +9,7 @@ from pydantic import Field
 from fishdvc.corpus.findings import DataReport, DataWarning, SpeakerSummary
 from fishdvc.corpus.histograms import histograms
 from fishdvc.corpus.measured import MeasuredClip, compare_rates
+from fishdvc.corpus.numbers import duration
 from fishdvc.corpus.repetitions import find_near_copies, find_repeated_texts
 from fishdvc.text.clean import clean_text
 from fishdvc.text.prompt import generation_prompt
@@ -140,8 +141,8 @@ def build_report(
     ]
     files = defaultdict[str, list[str]](list, unusable=list(unusable))
     for speaker in speakers:
-        if (minutes := speaker.duration_s / 60) < params.min_speaker_minutes:
-            files["little_data"].append(f"{speaker.name}: {minutes:.1f} min")
+        if speaker.duration_s / 60 < params.min_speaker_minutes:
+            files["little_data"].append(f"{speaker.name}: {duration(speaker.duration_s)}")
     for clip in clips:
         for kind, value in (*_audio_findings(clip, params), *_token_findings(clip, params, target)):
             files[kind].append(f"{clip.clip.audio}: {value}")

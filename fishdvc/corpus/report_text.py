@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from fishdvc.corpus.findings import DataReport
+from fishdvc.corpus.numbers import counted, duration
 from fishdvc.errors import DatasetError
 from fishdvc.storage.atomic import write_text
 from fishdvc.storage.small_files import read_small_file
@@ -47,23 +48,21 @@ def format_report(
 
 
 def one_line(report: DataReport) -> str:
-    """Return the number of clips, speakers and hours, and the kinds of warnings."""
+    """Return the number of clips and speakers, their duration, and the kinds of warnings."""
     num_clips = sum(speaker.num_clips for speaker in report.speakers)
-    hours = sum(speaker.duration_s for speaker in report.speakers) / 3600
+    duration_s = sum(speaker.duration_s for speaker in report.speakers)
     kinds = ", ".join(f"{warning.kind} ({len(warning.files)})" for warning in report.warnings)
     return (
-        f"{num_clips} clips of {len(report.speakers)} speakers, {hours:.2f} h, warnings: "
-        f"{kinds or 'none'}"
+        f"{counted(num_clips, 'clip')} of {counted(len(report.speakers), 'speaker')}, "
+        f"{duration(duration_s)}, warnings: {kinds or 'none'}"
     )
 
 
 def _speaker_lines(report: DataReport) -> Iterator[str]:
     width = max((len(speaker.name) for speaker in report.speakers), default=0)
     for speaker in report.speakers:
-        yield (
-            f"{speaker.name:{width}}  {speaker.num_clips:6} clips  "
-            f"{speaker.duration_s / 60:8.1f} min"
-        )
+        clips = counted(speaker.num_clips, "clip")
+        yield f"{speaker.name:{width}}  {clips:>12}  {duration(speaker.duration_s):>10}"
 
 
 def _histogram_lines(report: DataReport) -> Iterator[str]:

@@ -53,6 +53,7 @@ def write_players(
                 cache.store(file_key, file)
         players[sentence] = Player(
             audio=paths[0],
+            audio_hash=content_hash(folder / paths[0]),
             spectrogram=paths[1],
             heard=measures[sentence].heard,
             metrics=measures[sentence].values,

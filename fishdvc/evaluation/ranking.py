@@ -46,9 +46,9 @@ def choose(
     rows: Sequence[Row],
     values: Mapping[str, SentenceValues],
     gates: Gates,
-    listening_votes: Mapping[str, int] | None = None,
+    wins: Mapping[str, int] | None = None,
 ) -> tuple[list[Row], Choice]:
-    """Choose a checkpoint.
+    """Choose a checkpoint. Those with a ``problem`` are never chosen.
 
     1. Checkpoints that fail a gate are dropped.
     2. If some of the others are better than the base, only these stay. Better means a more similar
@@ -62,19 +62,19 @@ def choose(
     lowest character error rate, then the largest share of sentences that end, then the earliest.
 
     Args:
-        rows: With one of kind ``base`` and at least one of kind ``checkpoint``.
+        rows: With one of kind ``base`` and at least one of kind ``checkpoint`` without a problem.
         values: For each of these rows, its values by sentence.
         gates: Thresholds. The gate of the character error rate is left out if it is not measured.
-        listening_votes: Won comparisons of the blind test, by name of the row.
+        wins: Won comparisons of the blind test, by name of the row.
 
     Returns:
         The rows with their failures, and the choice.
 
     Raises:
-        CheckpointError: There is no base or no checkpoint.
+        CheckpointError: There is no base or no such checkpoint.
     """
     base = next((row for row in rows if row.kind == "base"), None)
-    if base is None or not any(row.kind == "checkpoint" for row in rows):
+    if base is None or not any(row.kind == "checkpoint" and not row.problem for row in rows):
         raise CheckpointError("evaluate: needs the base and at least one checkpoint to choose from")
 
     def compare(row: Row, other: Row, metric: str) -> Interval | None:
@@ -86,9 +86,14 @@ def choose(
     ]
     checkpoints = sorted((row for row in rows if row.kind == "checkpoint"), key=_step)
     passing = [row for row in checkpoints if not row.failures]
-    if not passing:
-        return rows, _least_bad(checkpoints)
-    return rows, _most_similar(passing, base, compare, listening_votes or {})
+    if passing:
+        choice = _most_similar(passing, base, compare, wins or {})
+    else:
+        choice = _least_bad([row for row in checkpoints if not row.problem])
+    if refused := [f"{row.name} ({row.problem})" for row in checkpoints if row.problem]:
+        warning = f"{choice.warning or ''} Not to be chosen: {', '.join(refused)}.".strip()
+        choice = replace(choice, warning=warning)
+    return rows, choice
 
 
 def _step(row: Row) -> int:
@@ -96,7 +101,7 @@ def _step(row: Row) -> int:
 
 
 def _failures(row: Row, base: Row, gates: Gates, compare: Compare) -> tuple[str, ...]:
-    failures = []
+    failures = [f"cannot be chosen: {row.problem}"] if row.problem else []
     ended, looped = row.metrics.get("ended_share"), row.metrics.get("looped_share")
     if ended and ended.value < gates.min_ended_share:
         failures.append(
@@ -127,7 +132,8 @@ def _least_bad(checkpoints: Sequence[Row]) -> Choice:
             _step(row),
         )
 
-    best = min(checkpoints, key=badness)
+    ranked = sorted(checkpoints, key=badness)
+    best = ranked[0]
     return Choice(
         checkpoint=best.name,
         reason="It is the least bad: it fails the fewest gates and, of those that fail as many, "
@@ -135,11 +141,12 @@ def _least_bad(checkpoints: Sequence[Row]) -> Choice:
         warning=f"No checkpoint passes every gate. {best.name} is the least bad: "
         + ", and ".join(best.failures)
         + ".",
+        compare_first=tuple(row.name for row in ranked[:2]),
     )
 
 
 def _most_similar(
-    passing: Sequence[Row], base: Row, compare: Compare, votes: Mapping[str, int]
+    passing: Sequence[Row], base: Row, compare: Compare, wins: Mapping[str, int]
 ) -> Choice:
     measured = all(SIMILARITY.metric in row.metrics for row in (*passing, base))
     voice = SIMILARITY if measured else DIFFERENCE
@@ -150,14 +157,15 @@ def _most_similar(
 
     better = [row for row in passing if _is_better(row, base, voice, compare)]
     pool = better or passing
-    first = max(pool, key=similarity)
-    tied = [row for row in pool if is_tie(compare(row, first, voice.metric))]
-    # Both max() take the first of equals, which is the earliest: the rows are sorted by step.
-    chosen = max(tied, key=lambda row: votes.get(row.name, 0))
+    # Of equals the earliest is first, here and in max(): the rows are sorted by step.
+    ranked = sorted(passing, key=lambda row: (row in pool, similarity(row)), reverse=True)
+    tied = [row for row in pool if is_tie(compare(row, ranked[0], voice.metric))]
+    chosen = max(tied, key=lambda row: wins.get(row.name, 0))
     return Choice(
         checkpoint=chosen.name,
-        reason=_reason(chosen, tied, len(passing), votes, _figures(chosen, base, voice)),
+        reason=_reason(chosen, tied, len(passing), wins, _figures(chosen, base, voice)),
         warning=None if better else _no_better(chosen, base, voice, compare),
+        compare_first=tuple(row.name for row in (tied if len(tied) > 1 else ranked[:2])),
     )
 
 
@@ -189,7 +197,7 @@ def _figures(chosen: Row, base: Row, voice: _Voice) -> str:
 
 
 def _reason(
-    chosen: Row, tied: Sequence[Row], num_passing: int, votes: Mapping[str, int], figures: str
+    chosen: Row, tied: Sequence[Row], num_passing: int, wins: Mapping[str, int], figures: str
 ) -> str:
     if num_passing == 1:
         return f"No other checkpoint passes every gate {figures}."
@@ -197,9 +205,9 @@ def _reason(
     others = [row for row in tied if row is not chosen]
     if not others:
         return f"{of_passing} it has the voice most similar to the speaker's {figures}."
-    won = votes.get(chosen.name, 0)
+    won = wins.get(chosen.name, 0)
     why = "it is the earliest of these"
-    if any(votes.get(row.name, 0) < won for row in others):
+    if any(wins.get(row.name, 0) < won for row in others):
         why = f"of these, it won most comparisons of the blind test ({won})"
     return (
         f"{of_passing} it has one of the voices most similar to the speaker's {figures}. It ties "

@@ -85,6 +85,7 @@ class Row:
         metrics: Values by name of the metric. A metric that was not measured is missing.
         failures: For each gate that the row fails, a sentence for people.
         ties: Names of metrics whose paired difference from the base lies within its interval.
+        problem: Why it cannot be chosen, whatever it speaks. None for most rows.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Row:
     metrics: Mapping[str, Interval]
     failures: tuple[str, ...] = ()
     ties: tuple[str, ...] = ()
+    problem: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +104,16 @@ class Choice:
     Attributes:
         checkpoint: Name of the row.
         reason: Why, in one or two sentences for people.
-        warning: If no checkpoint passes every gate, or none is better than the base, this in words
-            for the first line of the page. Else None.
+        warning: If no checkpoint passes every gate, none is better than the base, or some cannot be
+            chosen, this in words for the first line of the page. Else None.
+        compare_first: Names of the rows that listeners should compare first: those that tie, or
+            the chosen one and the next one.
     """
 
     checkpoint: str
     reason: str
     warning: str | None
+    compare_first: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,11 +139,12 @@ class Sentence:
 class Player:
     """One sentence of one row on the listening page.
 
-    ``audio`` and ``spectrogram`` are paths relative to the page. ``heard`` and ``metrics`` are
-    those of ``Measures``.
+    ``audio`` and ``spectrogram`` are paths relative to the page. ``audio_hash`` identifies what is
+    heard. ``heard`` and ``metrics`` are those of ``Measures``.
     """
 
     audio: str
+    audio_hash: str
     spectrogram: str
     heard: str | None
     metrics: Mapping[str, float]

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from dataclasses import asdict
 from pathlib import Path
 
 from fishdvc.evaluation.results import Evaluation, Row
@@ -12,7 +11,7 @@ FIGURES = (
     *("cer", "similarity", "distillmos", "ended_share", "looped_share", "val_loss"),
     *("voice_difference", "duration_ratio", "longest_silence_s"),
 )
-"""Metrics by importance."""
+"""Metrics by importance. The plots of dvc.yaml show some of them."""
 NUM_FIGURES = 6
 HIDDEN_CURVES = ("tokens_per_second",)
 """Curves that differ between two equal runs."""
@@ -23,9 +22,10 @@ def checkpoint_table(evaluation: Evaluation) -> str:
     """Return a CSV table with a line for the base and for each checkpoint.
 
     Columns are ``name``, ``step``, ``failed_gates`` (their number), and ``metric``, ``metric_low``
-    and ``metric_high`` for each metric. A value that was not measured is empty.
+    and ``metric_high`` for each metric. A value that was not measured is empty. ``FIGURES`` have
+    columns in any case, because ``dvc plots`` warns of missing columns.
     """
-    names = [metric.name for metric in evaluation.metrics]
+    names = list(dict.fromkeys([*(metric.name for metric in evaluation.metrics), *FIGURES]))
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
     columns = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
@@ -53,9 +53,11 @@ def figures(row: Row) -> dict[str, float]:
 def chosen_checkpoint(evaluation: Evaluation, *, num_clips: int, hours: float) -> ChosenCheckpoint:
     """Return what the stage ``merge`` reads. ``hours`` is the duration of the clips."""
     return ChosenCheckpoint(
-        **asdict(evaluation.choice),
+        checkpoint=evaluation.choice.checkpoint,
+        reason=evaluation.choice.reason,
+        warning=evaluation.choice.warning,
         num_clips=num_clips,
-        hours=round(hours, 3),
+        hours=round(hours, 4),
         figures={row.name: figures(row) for row in evaluation.rows if row.step is not None},
     )
 

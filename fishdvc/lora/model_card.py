@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from fishdvc.corpus.numbers import counted, duration
 from fishdvc.lora.checkpoint_list import Checkpoint
 from fishdvc.lora.choice import ChosenCheckpoint
 from fishdvc.validation import Checked
@@ -42,7 +43,8 @@ def model_card(
         f"- Licence: {license_id or 'that of the base. Add it to the header of this file'}",
     ]
     if chosen.step and evaluated:
-        lines.append(f"- Training data: {evaluated.hours:.2f} hours, {evaluated.num_clips} clips")
+        clips, length = counted(evaluated.num_clips, "clip"), duration(3600 * evaluated.hours)
+        lines.append(f"- Training data: {length}, {clips}")
         lines += _figures(evaluated, str(chosen.folder))
     if chosen.step and training:
         lines += ["", "## Parameters of training", "", "| parameter | value |", "|---|---|"]

@@ -1,16 +1,17 @@
 """Stage ``evaluate``: let each checkpoint speak, measure the speech, and choose a checkpoint."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
 from fishdvc.codec.config import CodecConfig
 from fishdvc.corpus.report_text import read_report
-from fishdvc.errors import DatasetError
+from fishdvc.errors import DatasetError, ParamsError
 from fishdvc.evaluation.judges import OptionalJudge, load_judges, measure
 from fishdvc.evaluation.page.page import write_page
 from fishdvc.evaluation.players import write_players
@@ -35,7 +36,7 @@ from fishdvc.evaluation.sentences import (
 )
 from fishdvc.evaluation.speech import Speaker
 from fishdvc.evaluation.tables import checkpoint_table, chosen_checkpoint, figures, read_curves
-from fishdvc.evaluation.votes import read_votes
+from fishdvc.evaluation.votes import Vote, read_votes
 from fishdvc.generation.settings import Sampling
 from fishdvc.machine import MachineParams
 from fishdvc.model.config import read_config
@@ -48,13 +49,20 @@ from fishdvc.validation import Items, shown
 
 SENTENCES = Path("data/eval_sentences.txt")
 """The user's sentences. dvc.yaml lists the file as a dependency of the stage."""
-Step = Annotated[int, Field(ge=1)]
+
+
+def _check_steps(value: Any) -> Any:
+    """Check ``evaluate.checkpoints``. Pydantic would name each type of the union as a problem."""
+    steps = value if isinstance(value, (list, tuple)) else [value]
+    if value == "all" or (steps and all(type(step) is int and step > 0 for step in steps)):
+        return value
+    raise PydanticCustomError("steps", "all, a number from 1, or a list of steps from 1")
 
 
 class EvaluateParams(Gates):
     """Section ``evaluate`` of params.yaml."""
 
-    checkpoints: Literal["all"] | Step | Annotated[Items[Step], Field(min_length=1)] = Field(
+    checkpoints: Annotated[str | int | Sequence[int], PlainValidator(_check_steps)] = Field(
         description="Checkpoints that speak: all, every Nth, or a list of steps."
     )
     num_held_out: int = Field(description="Held-out transcripts that they speak.", ge=1)
@@ -77,6 +85,12 @@ class EvaluateParams(Gates):
     listening_votes: str | None = Field(
         description="File that the page's blind test exports, in data/external/evaluate."
     )
+
+    def inconsistencies(self) -> Iterator[str]:
+        """Yield paths that are empty."""
+        for name in ("sentences", "asr_model", "listening_votes"):
+            if getattr(self, name) == "":
+                yield f"{name}: must not be empty; write null to leave it out"
 
 
 def evaluate(
@@ -128,8 +142,10 @@ def evaluate(
         CheckpointError: The base, the codec or an adapter cannot be loaded.
     """
     start_s = time.monotonic()
-    voices = choose_voices(lora, params.checkpoints)
-    wins = _wins(params)
+    voices = choose_voices(lora, params.checkpoints, read_config(base / "config.json"))
+    votes: Sequence[Vote] = ()
+    if params.listening_votes is not None:
+        votes = read_votes(_external_file(params.listening_votes, "listening_votes"))
     codec_file = base / base_params.codec_file
     codec_config = find_codec_config(extract_vq, codec_file)
     config = CodecConfig.read(codec_config)
@@ -157,8 +173,6 @@ def evaluate(
         optional=params.optional_metrics,
         asr_model=_asr_model(params),
     )
-    if strangers := sorted(set(wins or ()) - {voice.name for voice in voices}):
-        not_measured.append(f"not counted: votes for {shown(strangers)}, which do not speak here")
     with atomic_folder(report) as page:
 
         def finish(spoken: Spoken) -> Finished:
@@ -180,7 +194,7 @@ def evaluate(
         evaluation = rank_rows(
             finished,
             gates=params,
-            wins=wins,
+            votes=votes,
             sentences=[task.sentence for task in tasks],
             metrics=[metric for judge in judges for metric in judge.metrics],
             not_measured=not_measured,
@@ -210,7 +224,7 @@ def evaluate(
         f"{len(tasks)} utterances each, {_listed(of_chosen)} (base: {_listed(of_base)}), "
         f"{time.monotonic() - start_s:.1f} s; listen: {report / 'index.html'}"
     )
-    lines = [*not_measured, f"warning: {chosen.warning}" if chosen.warning else ""]
+    lines = [*evaluation.not_measured, f"warning: {chosen.warning}" if chosen.warning else ""]
     return "\n".join([*filter(None, lines), summary])
 
 
@@ -219,7 +233,7 @@ def _plan(
 ) -> list[Task]:
     path = params.sentences and Path(params.sentences)
     if path and path.absolute() != SENTENCES.absolute():
-        path = _external(str(path), "sentences")
+        path = _external_file(str(path), "sentences")
     limits = Limits(
         frame_rate_hz=config.frame_rate_hz,
         max_seq_len=read_config(base / "config.json").max_seq_len,
@@ -240,7 +254,12 @@ def _plan(
     return tasks
 
 
-def _external(value: str, param: str) -> Path:
+def _external_file(value: str, param: str) -> Path:
+    if not Path(value).is_file():
+        raise ParamsError(
+            f"evaluate.{param}: expected an existing file in data/external/evaluate, got "
+            f"{shown(value)}"
+        )
     return external_path(value, stage="evaluate", param=f"evaluate.{param}")
 
 
@@ -248,18 +267,9 @@ def _asr_model(params: EvaluateParams) -> str | None:
     """Return the recognizer's name or folder. A folder must be where DVC tracks it."""
     model = params.asr_model
     is_path = model and (Path(model).exists() or Path(model).is_relative_to(OUTPUTS))
-    return str(_external(model, "asr_model")) if model and is_path else model
-
-
-def _wins(params: EvaluateParams) -> Mapping[str, int] | None:
-    """Return the number of comparisons that each row won, or None without a blind test."""
-    if params.listening_votes is None:
-        return None
-    votes = read_votes(_external(params.listening_votes, "listening_votes"))
-    wins = dict.fromkeys((row for vote in votes for row in (vote.row_a, vote.row_b)), 0)
-    for vote in votes:
-        wins[vote.winner] += 1
-    return wins
+    if model and is_path:
+        external_path(model, stage="evaluate", param="evaluate.asr_model")
+    return model
 
 
 def _listed(values: Mapping[str, float]) -> str:

@@ -150,7 +150,7 @@ def test_the_text_lists_all_files_or_some() -> None:
     assert short.count("raw/ann/") == 2
     assert "  ... and 7 more" in short.splitlines()
     assert "#" not in short
-    assert one_line(report) == "9 clips of 1 speakers, 0.01 h, warnings: pause (9)"
+    assert one_line(report) == "9 clips of 1 speaker, 22 s, warnings: pause (9)"
 
 
 def test_a_report_without_usable_clips_is_written() -> None:

@@ -1,6 +1,7 @@
 """Each branch of the rule, on tables made by hand."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -27,7 +28,9 @@ def sentences(**values: float | Sequence[float]) -> Values:
 
 
 def run(
-    tables: Mapping[str, Values], votes: Mapping[str, int] | None = None
+    tables: Mapping[str, Values],
+    votes: Mapping[str, int] | None = None,
+    problems: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Row], Choice]:
     """Choose from tables, by name: ``base``, ``recording`` or ``step-`` and the step."""
     rows = []
@@ -35,7 +38,8 @@ def run(
         kinds: dict[str, RowKind] = {"base": "base", "recording": "recording"}
         step = None if name == "recording" else int(name.removeprefix("step-").replace("base", "0"))
         kind = kinds.get(name, "checkpoint")
-        rows.append(summarize(name=name, kind=kind, step=step, values=values, base=tables["base"]))
+        row = summarize(name=name, kind=kind, step=step, values=values, base=tables["base"])
+        rows.append(replace(row, problem=(problems or {}).get(name)))
     ranked, choice = choose(rows, tables, GATES, votes)
     return {row.name: row for row in ranked}, choice
 
@@ -62,6 +66,7 @@ def test_most_similar_voice_is_chosen() -> None:
         reason="Of the 3 checkpoints that pass every gate, it has the voice most similar to the "
         "speaker's (speaker similarity 0.80, base 0.60).",
         warning=None,
+        compare_first=("step-2", "step-3"),
     )
     assert all(row.failures == () for row in rows.values())
 
@@ -77,6 +82,7 @@ def test_ties_go_to_the_earlier_step_whatever_the_order_of_rows() -> None:
         }
     )
     assert choice.checkpoint == "step-9"
+    assert choice.compare_first == ("step-9", "step-10")
     assert choice.reason.endswith("It ties with step-10; it is the earliest of these.")
 
 
@@ -148,6 +154,7 @@ def test_without_optional_metrics_pitch_and_spectrum_decide() -> None:
         reason="Of the 2 checkpoints that pass every gate, it has the voice most similar to the "
         "speaker's (difference of pitch and spectrum 3.00, base 6.00).",
         warning=None,
+        compare_first=("step-1", "step-2"),
     )
 
 
@@ -191,6 +198,7 @@ def test_least_bad_is_chosen_with_a_warning_if_none_passes() -> None:
         }
     )
     assert choice.checkpoint == "step-3"
+    assert choice.compare_first == ("step-3", "step-4")
     assert choice.warning == (
         "No checkpoint passes every gate. step-3 is the least bad: its character error rate is "
         "+0.20 (+0.20 to +0.20) above the base's; 0.05 is allowed."
@@ -212,5 +220,24 @@ def test_base_is_shown_with_its_own_failures_and_never_chosen() -> None:
 
 def test_missing_base_or_checkpoint_is_an_error() -> None:
     row = Row(name="base", kind="base", step=0, metrics={})
+    bad = Row(name="step-1", kind="checkpoint", step=1, metrics={}, problem="cut")
     with pytest.raises(CheckpointError, match="at least one checkpoint"):
-        choose([row], {"base": {}}, GATES)
+        choose([row, bad], {"base": {}, "step-1": {}}, GATES)
+
+
+@pytest.mark.parametrize("ended_share", [1.0, 0.0])
+def test_a_checkpoint_with_a_problem_is_not_even_the_least_bad(ended_share: float) -> None:
+    rows, choice = run(
+        {
+            "base": sentences(),
+            "step-1": {},
+            "step-2": sentences(similarity=0.9),
+            "step-3": sentences(ended_share=ended_share, looped_share=1.0 - ended_share),
+        },
+        problems={"step-1": "cut", "step-2": "it is untrained"},
+    )
+    assert choice.checkpoint == "step-3"
+    assert choice.compare_first == ("step-3",)
+    assert rows["step-1"].failures == ("cannot be chosen: cut",)
+    assert choice.warning
+    assert choice.warning.endswith("Not to be chosen: step-1 (cut), step-2 (it is untrained).")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from fishdvc.dataset.shards import CLIP_LIST, Sentence, SpeakerGroup, write_shards
@@ -20,8 +21,9 @@ from fishdvc.generation.synthesizer import Synthesizer
 from fishdvc.lora.adapter import add_adapter, save_adapter
 from fishdvc.lora.checkpoint_list import Checkpoint, write_checkpoints
 from fishdvc.model.checkpoint import load_dual_ar, load_weights
-from fishdvc.pipeline.evaluate import evaluate
+from fishdvc.pipeline.evaluate import EvaluateParams, evaluate
 from fishdvc.text.tokenizer import load_tokenizer
+from fishdvc.validation import parse
 from tests.small_project import CODEC_NAME
 
 Run = Callable[..., str]
@@ -101,8 +103,13 @@ def adapters(zero_adapter: Path, work: Path) -> Adapters:
     return write
 
 
-def nothing(_: dict[str, torch.Tensor]) -> None:
+def zero(_: dict[str, torch.Tensor]) -> None:
     """Leave the zero adapter as it is."""
+
+
+def nothing(tensors: dict[str, torch.Tensor]) -> None:
+    """Change so little that the speech is that of the base."""
+    tensors["base_model.model.output.lora_B.weight"][0, 0] = 1e-30
 
 
 def noise(tensors: dict[str, torch.Tensor], scale: float = 1.0) -> None:
@@ -189,19 +196,64 @@ def test_a_checkpoint_that_never_ends_is_caught_and_bounded(
     assert 1.3 < longest_s < 1.6
 
 
-def test_a_zero_adapter_ties_with_the_base(run: Run, adapters: Adapters) -> None:
-    run(adapters(nothing))
+def test_a_zero_adapter_ties_with_the_base_and_is_not_chosen(run: Run, adapters: Adapters) -> None:
+    run(adapters(zero, nothing))
     rows = table()
-    measured = [name for name in rows[0] if name not in ("name", "step", "val_loss")]
+    measured = [name for name in rows[0] if rows[0][name] and "val_loss" not in name]
     assert len(measured) > 10
     for name in measured:
-        if not name.startswith("val_loss"):
+        if name not in ("name", "step", "failed_gates"):
             assert rows[10][name] == rows[0][name], name
-    assert "No checkpoint is better than the base" in choice()["warning"]
+    assert rows[10]["failed_gates"] == "1"
+    assert choice()["checkpoint"] == "step_000000020"
+    warning = choice()["warning"]
+    assert "No checkpoint is better than the base" in warning
+    assert "step_000000010 (it is untrained: it changes nothing)" in warning
     figures = json.loads((OUT / "metrics.json").read_text())
-    assert figures["chosen_step"] == 10
+    assert figures["chosen_step"] == 20
     assert figures["ended_share"] == figures["base_ended_share"]
     assert len(figures) == 13
+
+
+def test_unusable_adapters_are_listed_with_their_errors_and_never_chosen(
+    run: Run, adapters: Adapters
+) -> None:
+    def not_a_number(tensors: dict[str, torch.Tensor]) -> None:
+        next(iter(tensors.values()))[0] = torch.nan
+
+    def of_another_base(tensors: dict[str, torch.Tensor]) -> None:
+        key = "base_model.model.output.lora_B.weight"
+        tensors[key] = tensors[key][1:].clone()
+
+    lora = adapters(not_a_number, of_another_base, noise, nothing)
+    cut = lora / "step_000000040/adapter_model.safetensors"
+    cut.write_bytes(cut.read_bytes()[:1000])
+    summary = run(lora)
+    assert choice()["checkpoint"] == "step_000000030"
+    assert "evaluate: step_000000030 of 4 checkpoints" in summary
+    warning = next(line for line in summary.splitlines() if line.startswith("warning: "))
+    for problem in ("NaN or infinite", "does not fit this base: output.weight", "cannot read"):
+        assert problem in warning
+    rows = table()
+    assert [rows[step]["failed_gates"] for step in (10, 20, 40)] == ["1", "1", "1"]
+    assert rows[10]["ended_share"] == rows[20]["ended_share"] == rows[40]["ended_share"] == ""
+    with pytest.raises(CheckpointError, match="no checkpoint can be chosen") as error:
+        run(adapters(not_a_number, zero))
+    assert "NaN or infinite" in str(error.value)
+    assert "step_000000020: it is untrained" in str(error.value)
+
+
+def test_the_table_has_the_columns_of_the_plots(run: Run, adapters: Adapters, top: Path) -> None:
+    run(adapters(nothing))
+    plots = [
+        plot
+        for entry in yaml.safe_load((top / "dvc.yaml").read_text())["plots"]
+        for plot in entry.values()
+    ]
+    columns = [plot["y"].get("data/evaluation/checkpoints.csv") for plot in plots]
+    assert {"cer", "similarity", "distillmos"} <= set(columns)
+    assert set(filter(None, columns)) <= table()[0].keys()
+    assert table()[0]["cer"] == ""
 
 
 def test_the_same_run_gives_the_same_bytes(
@@ -260,14 +312,15 @@ def test_own_sentences_are_spoken_and_bad_ones_are_named(
     path.write_text("# A comment.\n\nHello there.\n")
     lora = adapters(nothing)
     pair = {"row_a": "base", "row_b": "step_000000099", "winner": "base"}
-    votes = {"version": 1, "votes": [{"sentence": "own_01", **pair}]}
+    vote = {"sentence": "own_01", **pair, "audio_a": "", "audio_b": ""}
+    votes = {"version": 2, "votes": [vote]}
     path.with_name("votes.json").write_text(json.dumps(votes))
     summary = run(
         lora,
         sentences="data/external/evaluate/own.txt",
         listening_votes="data/external/evaluate/votes.json",
     )
-    assert "not counted: votes for ['step_000000099'], which do not speak here" in summary
+    assert "not counted: 1 of 1 votes, because this is not the speech" in summary
     names = {path.stem for path in (OUT / "report/rows/base").glob("*.mp3")}
     assert {"own_01", "own_01_with_reference", "held_out_01_with_reference"} <= names
     recorded = {path.stem for path in (OUT / "report/rows/recording").glob("*.mp3")}
@@ -275,8 +328,28 @@ def test_own_sentences_are_spoken_and_bad_ones_are_named(
     path.write_text("Hello there.\n...\n")
     with pytest.raises(DatasetError, match=r"own\.txt: line 2: nothing to speak in '\.\.\.'"):
         run(lora, sentences="data/external/evaluate/own.txt")
+    with pytest.raises(ParamsError, match=r"evaluate\.sentences: expected an existing file"):
+        run(lora, sentences="data/external/evaluate")
+    shutil.copyfile(path, "my.txt")
     with pytest.raises(ParamsError, match=r"evaluate\.sentences: my\.txt is not in data/external"):
         run(lora, sentences="my.txt")
+
+
+def parse_changed(shipped: Any, **changes: object) -> None:
+    values = shipped("evaluate").model_dump() | changes
+    parse(values, EvaluateParams, where="evaluate", error=ParamsError)
+
+
+@pytest.mark.parametrize("steps", [0, (), (0,), (20, 0), "al", True, 1.5])
+def test_wrong_steps_are_one_problem(steps: object, shipped: Any) -> None:
+    with pytest.raises(ParamsError, match=r"1 problem.*\n  checkpoints: must be all, a number"):
+        parse_changed(shipped, checkpoints=steps)
+
+
+@pytest.mark.parametrize("name", ["sentences", "asr_model", "listening_votes"])
+def test_empty_paths_are_named(name: str, shipped: Any) -> None:
+    with pytest.raises(ParamsError, match=f"{name}: must not be empty; write null"):
+        parse_changed(shipped, **{name: ""})
 
 
 def test_a_list_without_adapters_is_an_error(run: Run, adapters: Adapters) -> None:

@@ -132,7 +132,7 @@ def test_the_model_card_has_base_licence_data_params_and_figures(run: Any, shipp
     assert found["license"] == "cc-by-nc-sa-4.0"
     assert found["pipeline_tag"] == "text-to-speech"
     assert "`step_000000010`" in body
-    assert "0.52 hours, 404 clips" in body
+    assert "31.2 min, 404 clips" in body
     assert "| metric | merged | base |\n|---|---|---|\n| cer | 0.25 | 0.33 |\n" in body
     assert "| similarity |  | 0.54 |" in body
     assert "| train_lora.max_steps | 77 |" in body

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fishdvc.corpus.findings import Histogram
+from fishdvc.corpus.numbers import round_step
 
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 30
+NUM_TICKS = 5
 MAX_POINTS = 500
 """Points of a line. More are not visible."""
 
@@ -27,8 +29,8 @@ class Axis:
         return round(self.start + share * (self.end - self.start), 1)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """List about five round values as pixels and labels."""
-        step = _round_step(self.low, self.high)
+        """List up to six round values as pixels and labels."""
+        step = round_step((self.high - self.low) / NUM_TICKS)
         values = range(math.ceil(self.low / step - 1e-6), math.floor(self.high / step + 1e-6) + 1)
         return [(self.pixel(value * step), f"{value * step:,.10g}") for value in values]
 
@@ -94,13 +96,6 @@ def _axis(values: Sequence[float], start: float, end: float, *, rounded: bool = 
     # A single value gets an axis that starts at it.
     high = high if high > low else low + 1
     if rounded:
-        step = _round_step(low, high)
+        step = round_step((high - low) / NUM_TICKS)
         low, high = math.floor(low / step) * step, math.ceil(high / step) * step
     return Axis(low=low, high=high, start=start, end=end)
-
-
-def _round_step(low: float, high: float) -> float:
-    """Return 1, 2 or 5 times a power of ten that divides a range into about five steps."""
-    rough = (high - low) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(f * power for f in (1, 2, 5, 10) if f * power >= rough * 0.999)

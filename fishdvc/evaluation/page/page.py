@@ -10,6 +10,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fishdvc.corpus.findings import DataReport
+from fishdvc.corpus.numbers import duration
 from fishdvc.evaluation.page.charts import bar_chart, line_charts
 from fishdvc.evaluation.page.differences import mark_differences
 from fishdvc.evaluation.results import Evaluation, Metric, Row
@@ -74,6 +75,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "duration": duration,
         "label": _label,
         "number": _number,
         "title": _title,

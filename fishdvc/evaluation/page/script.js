@@ -119,6 +119,7 @@ const votes = [];
 let saved = true;
 let pairs = [];
 let pair = null;
+const answered = new Set();
 
 function shuffle(list) {
   for (let last = list.length - 1; last > 0; last--) {
@@ -128,15 +129,22 @@ function shuffle(list) {
   return list;
 }
 
-// All pairs of the base and the shown checkpoints, for every sentence.
+// Pairs that were not answered yet, of the base and the checkpoints that are shown. Rows that the
+// rule cannot separate come first, shown or not.
 function makePairs() {
   const all = [];
   for (const article of findAll("article")) {
-    const cards = findAll(".clip.base:not([hidden]), .clip.checkpoint:not([hidden])", article);
-    cards.forEach((card, index) =>
-      cards.slice(0, index).forEach((other) => all.push({ article, cards: shuffle([card, other]) })));
+    const cards = findAll(".clip.base, .clip.checkpoint", article).filter(
+      (card) => !card.hidden || card.matches(".compare"));
+    cards.forEach((card, index) => cards.slice(0, index).forEach((other) => all.push({
+      article,
+      cards: shuffle([card, other]),
+      key: [article.dataset.sentence, other.dataset.row, card.dataset.row].join("\n"),
+      first: card.matches(".compare") && other.matches(".compare"),
+    })));
   }
-  return shuffle(all);
+  if (all.every(({ key }) => answered.has(key))) answered.clear();
+  return shuffle(all.filter(({ key }) => !answered.has(key))).sort((a, b) => b.first - a.first);
 }
 
 function openBlind() {
@@ -148,7 +156,7 @@ function openBlind() {
 
 function ask() {
   stop();
-  pair = pairs.pop();
+  pair = pairs.shift();
   if (!pair) return finish();
   find(".asking", dialog).hidden = false;
   find(".result", dialog).hidden = true;
@@ -176,15 +184,21 @@ function choose(clip) {
     return;
   }
   const [row_a, row_b] = pair.cards.map((card) => card.dataset.row);
-  votes.push({ sentence: pair.article.dataset.sentence, row_a, row_b, winner: [row_a, row_b][clip] });
+  const [audio_a, audio_b] = pair.cards.map((card) => card.dataset.audioHash);
+  votes.push({ sentence: pair.article.dataset.sentence, row_a, row_b, audio_a, audio_b, winner: [row_a, row_b][clip] });
   saved = false;
-  ask();
+  next();
   if (pair) hearBoth();
+}
+
+function next() {
+  answered.add(pair.key);
+  ask();
 }
 
 function finish() {
   stop();
-  if (pair) pairs.push(pair);
+  if (pair) pairs.unshift(pair);
   pair = null;
   find(".asking", dialog).hidden = true;
   find(".result", dialog).hidden = false;
@@ -208,7 +222,7 @@ function finish() {
 }
 
 function exportVotes() {
-  const text = JSON.stringify({ version: 1, votes }, null, 2) + "\n";
+  const text = JSON.stringify({ version: 2, votes }, null, 2) + "\n";
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   link.download = "votes.json";
@@ -222,7 +236,7 @@ listen(".open-blind", "click", openBlind);
 listen(".hear", "click", ({ currentTarget }) => hear(Number(currentTarget.dataset.clip)));
 listen(".choose", "click", ({ currentTarget }) => choose(Number(currentTarget.dataset.clip)));
 listen(".both", "click", hearBoth);
-listen(".next", "click", ask);
+listen(".next", "click", next);
 listen(".finish", "click", finish);
 listen(".more", "click", ask);
 listen(".export", "click", exportVotes);

@@ -139,6 +139,7 @@ def make_evaluation(
             if passing
             else "No checkpoint is better than the base: each has a higher character error rate "
             "than the base's 0.31.",
+            compare_first=(checkpoints[len(checkpoints) // 2].name, chosen.name),
         ),
         not_measured=("Word error rate: not measured: pip install -e '.[eval]'",),
     )
@@ -285,6 +286,7 @@ def _player(row: Row, sentence: Sentence, rng: np.random.Generator) -> Player:
     path = f"{row.name}/{sentence.name}"
     return Player(
         audio=f"audio/{path}{AUDIO_SUFFIX}",
+        audio_hash=f"hash of {path}",
         spectrogram=f"spectrograms/{path}{SPECTROGRAM_SUFFIX}",
         heard=" ".join(filter(None, words)),
         metrics={"cer": len(wrong) / len(words), "similarity": row.metrics["similarity"].value},

@@ -57,8 +57,8 @@ def make_page(folder: Path) -> Evaluation:
     )
     time_s = np.arange(int(0.3 * RATE_HZ)) / RATE_HZ
     tone = (0.3 * np.sin(2 * np.pi * 300 * time_s)).astype(np.float32)
-    # The rows that the tests show.
-    names = {row.name for row in (*rows[:4], rows[7], last)} | {evaluation.choice.checkpoint}
+    # The rows that the tests show or compare.
+    names = {row.name for row in (*rows[:4], rows[7], last)} | {*evaluation.choice.compare_first}
     shown = tuple(row for row in evaluation.rows if row.name in names)
     write_all_media(folder, replace(evaluation, rows=shown), [tone] * len(sentences))
     report = make_data_report()
@@ -231,9 +231,10 @@ def test_the_blind_test_by_keys_alone_exports_votes_that_are_read(
         browser.press(" ")
         browser.wait_for("document.querySelectorAll('.hear.heard').length === 2")
         rows = browser.evaluate("pair.cards.map(card => card.dataset.row)")
+        heard = browser.evaluate("pair.cards.map(card => card.dataset.audioHash)")
         sentence = browser.evaluate("pair.article.dataset.sentence")
         browser.press(key)
-        expected.append((sentence, *rows, rows[int(key) - 1]))
+        expected.append((sentence, *rows, *heard, rows[int(key) - 1]))
     while browser.evaluate("document.activeElement.className") != "finish":
         browser.press("Tab")
     browser.press(" ")
@@ -245,22 +246,39 @@ def test_the_blind_test_by_keys_alone_exports_votes_that_are_read(
     while not path.exists() and time.monotonic() < end:
         browser.evaluate("1")
     votes = read_votes(path)
-    assert [(vote.sentence, vote.row_a, vote.row_b, vote.winner) for vote in votes] == expected
+    assert [tuple(vote.model_dump().values()) for vote in votes] == expected
+    assert all(vote.audio_a != vote.audio_b for vote in votes)
     browser.press("Escape")
     assert not browser.evaluate("document.querySelector('#blind').open")
     assert browser.evaluate("document.activeElement.className") == "open-blind"
 
 
-def test_the_blind_test_compares_different_shown_rows(browser: Browser) -> None:
-    pairs = browser.evaluate(
-        "makePairs().map(({ article, cards }) =>"
-        " [article.dataset.sentence, ...cards.map(card => card.dataset.row)])"
-    )
-    # The base and three checkpoints have six pairs.
-    keys = [(sentence, *sorted(rows)) for sentence, *rows in pairs]
-    assert len(keys) == len(set(keys)) == 12
-    assert all(first != second for _, first, second in keys)
-    assert not {"recording", "codec"} & {name for _, *rows in keys for name in rows}
+def test_the_blind_test_offers_inseparable_rows_first_and_each_pair_once(
+    browser: Browser, written: tuple[Path, Evaluation]
+) -> None:
+    def offered() -> tuple[str, ...]:
+        sentence, *rows = browser.evaluate(
+            "[pair.article.dataset.sentence, ...pair.cards.map(card => card.dataset.row)]"
+        )
+        return (sentence, *sorted(rows))
+
+    # The base, three checkpoints that are shown, and one that is hidden have ten pairs.
+    pairs = []
+    for _ in range(20):
+        # A pair that Esc leaves open is offered again.
+        browser.evaluate("openBlind()")
+        browser.press("Escape")
+        browser.evaluate("openBlind()")
+        pairs.append(offered())
+        browser.click("#blind .next")
+        browser.press("Escape")
+    assert len(set(pairs)) == 20
+    assert all(first != second for _, first, second in pairs)
+    assert not {"recording", "codec"} & {name for _, *rows in pairs for name in rows}
+    inseparable = tuple(sorted(written[1].choice.compare_first))
+    assert [pair[1:] for pair in pairs[:2]] == [inseparable] * 2
+    browser.evaluate("openBlind()")
+    assert offered() in pairs, "after all pairs, a second round begins"
 
 
 def test_tab_reaches_the_content_and_the_focus_is_visible(browser: Browser) -> None:
