@@ -1,7 +1,7 @@
-"""Measure what `dvc repro build_protos` costs with many clips, after one clip was added.
+"""Measure what `dvc repro build_protos` costs with many clips, also after one clip was added.
 
-Makes a project with a tiny base and clips of 1 s, and keeps it in FOLDER, so that a second call
-measures without the first run. The last column is the time of DVC's own process.
+The project has a tiny base and clips of 1 s. It stays in FOLDER, so another call with more clips
+adds to it. Prints a line of JSON per run. CPU seconds are those of DVC itself and of the stages.
 
     python benchmarks/many_clips.py FOLDER --clips 3000
 """
@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.small_project import VOICE, Project, make_clip, make_project
 
-# Prints the CPU seconds of DVC itself and of the stages.
 DVC = """
 import os, sys
 from dvc.cli import main
@@ -36,35 +34,46 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=3000, help="number of clips")
     arguments = parser.parse_args()
 
-    project = Project(arguments.folder.absolute() / "project", arguments.folder.absolute() / "home")
+    folder = arguments.folder.absolute()
+    project = Project(folder / "project", folder / "home")
     if not project.folder.exists():
         make_project(project.folder, project.home)
         project.set("machine", workers=0)
-    clips = len(list((project.folder / VOICE).glob("*/*.lab")))
-    for number in range(clips, arguments.clips):
-        add_clip(project, number)
-    clips = max(clips, arguments.clips)
-    measure(project, "from nothing, or again")
+    add_clips(project, arguments.clips - num_clips(project))
+    measure(project, "all new clips")
     measure(project, "nothing to do")
-    add_clip(project, clips)
+    add_clips(project, 1)
     measure(project, "one clip added")
 
 
-def add_clip(project: Project, number: int) -> None:
-    path = project.folder / VOICE / ("ann", "bob")[number % 2] / f"added.{number}.wav"
-    make_clip(path, seconds=1, seed=number, text=f"This is sentence {number}.")
+def num_clips(project: Project) -> int:
+    return len(list((project.folder / VOICE).rglob("*.lab")))
+
+
+def add_clips(project: Project, number: int) -> None:
+    first = num_clips(project)
+    for i in range(first, first + number):
+        path = project.folder / VOICE / ("ann", "bob")[i % 2] / f"added.{i}.wav"
+        make_clip(path, seconds=1, seed=i, text=f"This is sentence {i}.")
 
 
 def measure(project: Project, what: str) -> None:
     project.run("dvc", "add", "--quiet", VOICE)
-    os.sync()
-    load = os.getloadavg()[0]
     start_s = time.perf_counter()
     printed = project.run(sys.executable, "-c", DVC, "repro", "build_protos")
     wall_s = time.perf_counter() - start_s
-    dvc_s, stages_s = re.search(r"^CPU (\S+) (\S+)$", printed, re.MULTILINE).groups()
-    stage_wall = dict(re.findall(r"^(\w+): .*, ([\d.]+) s$", printed, re.MULTILINE))
-    print(json.dumps(dict(what=what, wall_s=round(wall_s, 1), dvc_cpu_s=round(float(dvc_s),1), stages_cpu_s=round(float(stages_s),1), stage_wall_s=stage_wall, load=[round(load,1), round(os.getloadavg()[0],1)])), flush=True)
+    cpu_s = re.search(r"^CPU (\S+) (\S+)$", printed, re.MULTILINE)
+    assert cpu_s, printed
+    result = {
+        "run": what,
+        "clips": num_clips(project),
+        "wall_s": round(wall_s, 1),
+        "dvc_cpu_s": round(float(cpu_s[1]), 1),
+        "stages_cpu_s": round(float(cpu_s[2]), 1),
+        "stages_wall_s": dict(re.findall(r"^(\w+): .*, ([\d.]+) s$", printed, re.MULTILINE)),
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+    print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

@@ -156,12 +156,13 @@ def normalize(
 def _fetch(result: _Result, *, cache: FileCache, settings: str) -> None:
     """Write the transcript, and the audio if it is in the cache."""
     try:
-        text = read_transcript(result.clip.transcript).encode()
+        text = read_transcript(result.clip.transcript)
     except DatasetError as error:
         result.problems.append(str(error))
     else:
-        result.transcript.write_bytes(text)
-        result.entries[result.transcript] = len(text), hashlib.sha256(text).hexdigest()
+        result.transcript.write_text(text, encoding="utf-8", newline="\n")
+        content = text.encode()
+        result.entries[result.transcript] = len(content), hashlib.sha256(content).hexdigest()
     try:
         result.key = combined_key(hash_of_audio(result.clip.audio), settings)
     except AudioError as error:
