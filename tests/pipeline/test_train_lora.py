@@ -117,12 +117,17 @@ def test_coverage_is_the_share_of_sentences_seen(finished: Finished, run: Any) -
     assert metrics(Path())["coverage"] == 1
 
 
-def test_too_long_sentences_are_listed_and_lower_the_coverage(run: Any) -> None:
-    run(max_length=47)
+def test_too_long_sentences_of_both_splits_are_listed_and_lower_the_coverage(
+    run: Any, small_protos: Path
+) -> None:
+    for split in ("train", "val"):
+        shutil.copytree(small_protos / "train", Path("protos", split))
+    run(protos=Path("protos"), max_length=47)
     report = Path("too_long.txt").read_text().splitlines()
     assert len(report) > 1
     assert report[0] == f"train_lora: {len(report) - 1} clips longer than max_length"
     assert all(re.match(r"(ann|bob)/\d .*at most 47 tokens, got ", line) for line in report[1:])
+    assert {report[1:].count(line) for line in report[1:]} == {2}
     assert metrics(Path())["coverage"] < 1
 
 
