@@ -1,5 +1,6 @@
 """Every section of params.yaml, and the shipped values with changes."""
 
+from functools import cache
 from typing import Any
 
 from fishdvc.cli.params import Params
@@ -15,4 +16,9 @@ SECTIONS: dict[str, type[Checked]] = {
 
 def shipped(name: str, **changes: Any) -> Any:
     """A section of the shipped params.yaml with unchecked changes: ``shipped("lora", r=2)``."""
-    return read_params(TOP / "params.yaml", name, SECTIONS[name]).model_copy(update=changes)
+    return _section(name).model_copy(update=changes)
+
+
+@cache
+def _section(name: str) -> Checked:
+    return read_params(TOP / "params.yaml", name, SECTIONS[name])

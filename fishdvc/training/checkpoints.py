@@ -37,11 +37,9 @@ class AdapterCheckpoints(Callback):
         self.checkpoints = read_checkpoints(resume_from) if resume_from else []
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Save the adapter if it is due and was not saved before the run was resumed."""
+        """Save the adapter if it is due."""
         step = trainer.global_step
         if step % self.every_steps and step != trainer.max_steps:
-            return
-        if any(checkpoint.step == step for checkpoint in self.checkpoints):
             return
         folder = folder_name(step)
         val_loss = float(trainer.callback_metrics["val/loss"])

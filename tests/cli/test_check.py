@@ -52,7 +52,7 @@ def test_a_good_project_is_ready_before_any_stage_has_run(check: Check) -> None:
     assert [line.split()[0] for line in lines[-8:-1]] == [
         *("base", "packages", "data", "disk", "device", "memory", "time")
     ]
-    assert "ann       2 clips       0.0 min" in lines
+    assert "ann       2 clips         1 s" in lines
     assert not Path("data/reports").exists()
 
 

@@ -38,6 +38,13 @@ def test_positions_end_at_the_last_label_of_a_sequence() -> None:
     expect(batch.frames, [[[1, 1], [5, -100]]])
 
 
+def test_a_position_with_a_code_of_the_last_codebook_only_is_no_frame() -> None:
+    labels = np.array([[[-100, -100], [0, -100], [3, -100]]])
+    batch = batch_of(np.array([[[7, 8], [0, 0], [0, 3]]]), labels)
+    assert len(batch.frame_positions) == 0
+    assert batch.num_codes_without_frame == 2
+
+
 def test_divisors_may_be_given() -> None:
     divisors = LabelCounts(1, 2.5, 3)
     assert collate_sequences([SHORT], padding_id=0, divisors=divisors).divisors == divisors

@@ -6,13 +6,22 @@ prevents the operation. Operations of libraries in C, as of libsndfile, are not 
 
 import errno
 import os
+import random
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
 FAULTS = ("killed", "disk full", "read-only")
+_FAULTS = os.environ.get("FISHDVC_FAULTS", "0")
+EVERY = 1 if _FAULTS == "all" else int(_FAULTS)
+"""Distance of the failpoints that are tried. 0: a sample is tried."""
+
+
+def chosen(points: range, sample: int, seed: str) -> Sequence[int]:
+    """Return every ``EVERY``-th failpoint, or a sample of them."""
+    return points[::EVERY] if EVERY else sorted(random.Random(seed).sample(points, sample))
 
 
 class KilledError(BaseException):

@@ -1,4 +1,4 @@
-"""A project of three clips with all inputs of the light stages, without Git and DVC."""
+"""A project of three clips in which all stages but train_lora can run, without Git and DVC."""
 
 from pathlib import Path
 
@@ -7,19 +7,20 @@ import yaml
 
 from fishdvc.lora.adapter import add_adapter, save_adapter
 from fishdvc.lora.checkpoint_list import Checkpoint, write_checkpoints
-from fishdvc.lora.choice import ChosenCheckpoint
 from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.params import load_yaml
 from tests.small_project import SMALL, TOP, VOICE, copy_base, make_clip
 
 OUTPUTS = {
-    "fetch_base": "base",
-    "normalize": "normalized",
-    "extract_vq": "codes",
-    "build_protos": "protos",
-    "merge": "merged",
+    "fetch_base": ("base",),
+    "normalize": ("normalized",),
+    "check": ("reports/check.json", "reports/check.txt"),
+    "extract_vq": ("codes",),
+    "build_protos": ("protos",),
+    "evaluate": ("evaluation/checkpoints.csv", "evaluation/choice.json", "evaluation/report"),
+    "merge": ("merged",),
 }
-"""Folder of each stage below ``data``."""
+"""Main outputs of each stage below ``data``."""
 CACHE = ".fishdvc_cache"
 Tree = dict[str, bytes]
 
@@ -29,6 +30,7 @@ def make_light_project(folder: Path) -> None:
     params = load_yaml(TOP / "params.yaml")
     for section, values in SMALL.items():
         params[section].update(values)
+    params["evaluate"]["max_length_ratio"] = 1.01
     folder.mkdir()
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     copy_base(folder / "demo_base/checkpoint")
@@ -45,13 +47,15 @@ def make_light_project(folder: Path) -> None:
     save_adapter(adapted, lora / name)
     losses = [Checkpoint(step=0, val_loss=9, folder=None)]
     write_checkpoints(lora, [*losses, Checkpoint(step=10, val_loss=5, folder=name)])
-    ChosenCheckpoint(
-        checkpoint=name, reason="", warning=None, num_clips=3, hours=0.1, figures={}
-    ).write(folder / "data/evaluation/choice.json")
 
 
 def tree(folder: Path) -> Tree:
-    """Read all files below a folder, and the names of empty folders, by relative path."""
+    """Read all files below a folder, and the names of empty folders, by relative path.
+
+    The path of a file that is given itself is ``.``.
+    """
+    if folder.is_file():
+        return {".": folder.read_bytes()}
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else b""
         for path in folder.rglob("*")

@@ -1,10 +1,17 @@
-"""Run the command of a stage in dvc.yaml in this process. Imports nothing slow."""
+"""Run the command of a stage in dvc.yaml, in this process or in a fork of one with its imports."""
 
+import multiprocessing
 import runpy
 import sys
+from multiprocessing.process import BaseProcess
+
+import pytest
 
 from fishdvc.params import load_yaml
+from tests.faults.failpoints import failpoint
 from tests.small_project import TOP
+
+_FORKS = multiprocessing.get_context("forkserver")
 
 
 def command(stage: str) -> list[str]:
@@ -29,3 +36,22 @@ def run_in_process(stage: str) -> int:
     finally:
         sys.argv = argv
     raise AssertionError("a stage ends by sys.exit")
+
+
+def start_stage(stage: str, fault: str = "none", after: int = sys.maxsize) -> BaseProcess:
+    """Start a stage in a process of its own, with a fault as in ``failpoint``.
+
+    The process is forked from one that has imported the library, which takes seconds.
+    """
+    _FORKS.set_forkserver_preload(["fishdvc.cli.params"])  # Imports all stages but train_lora.
+    process = _FORKS.Process(target=_run, args=(stage, fault, after))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(TOP))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        process.start()
+    return process
+
+
+def _run(stage: str, fault: str, after: int) -> None:
+    with failpoint(fault, after):
+        sys.exit(run_in_process(stage))

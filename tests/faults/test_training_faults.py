@@ -1,33 +1,41 @@
 """train_lora that is stopped or fails at any change of a file, and two runs of it at once.
 
-By default a seeded sample of the failpoints is tried. ``FISHDVC_FAULTS=all`` tries all of them.
+By default a seeded sample of the failpoints is tried, as in ``test_faults``.
 """
 
 import gc
-import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fishdvc.failures import run_program
+from fishdvc.pipeline import train_lora as stage
 from fishdvc.storage.atomic import HIDDEN
-from tests.faults.failpoints import KilledError, failpoint
+from fishdvc.storage.imports import imported_files
+from tests.faults.failpoints import EVERY, KilledError, chosen, failpoint
 from tests.pipeline.training_run import adapters, curves, metrics, start, train, write_params
 from tests.small_project import TIMEOUT_S
 
-ALL = os.environ.get("FISHDVC_FAULTS") == "all"
 SAMPLE = 3
 NUM_CLEANUP = 20
 """The last changes of a run, which delete its folder in the cache."""
 LORA = {"dropout": 0.1}
 OLD = {"old.txt": b"from an earlier run"}
 RUNS = Path(".fishdvc_cache/train_lora")
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = [] if EVERY else pytest.mark.xdist_group("faults")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports_are_read_once() -> Iterator[None]:
+    files = imported_files(Path(stage.__file__))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "imported_files", lambda _: files)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +75,8 @@ def test_a_fault_in_training_leaves_old_or_new_adapters_and_a_rerun_is_right(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     right, total = finished
-    drawn = random.Random(fault)
-    cleanup = range(total - NUM_CLEANUP, total)
-    sample = [*drawn.sample(range(total - NUM_CLEANUP), SAMPLE), drawn.choice(cleanup)]
-    points = range(total) if ALL else sample
+    cleanup = range(total)[-NUM_CLEANUP:]
+    points = [*chosen(range(total - NUM_CLEANUP), SAMPLE, fault), *chosen(cleanup, 1, fault)]
     folder = tmp_path / "project"
     for point in points:
         prepare(folder)
@@ -90,9 +96,9 @@ def test_a_fault_in_training_leaves_old_or_new_adapters_and_a_rerun_is_right(
         check_outputs(folder, right)
         assert not list(folder.rglob(f"{HIDDEN}*")), where
         assert list((folder / RUNS).iterdir()) == [], where
-    if ALL:
+    if EVERY:
         with capsys.disabled():
-            print(f"\ntrain_lora: {fault}: {len(points)} changes tried, all right")
+            print(f"\ntrain_lora: {fault}: {len(points)} of {total} changes tried")
 
 
 def test_equal_runs_wait_and_one_of_them_trains_after_the_first_is_killed(

@@ -94,7 +94,7 @@ def test_planted_faults_are_named_and_no_other_clip_is(run: Any, make_clip: Any)
         "pause": ["ann/04.wav"],
         "copies": ["ann/19.wav = raw/ann/19copy.mp3"],
     }
-    assert summary.startswith("check: 21 clips of 1 speakers, 0.02 h, warnings: unusable (4), ")
+    assert summary.startswith("check: 21 clips of 1 speaker, 58 s, warnings: unusable (4), ")
     assert ", see reports/check.txt, " in summary
     assert "raw/ann/02.wav: sound up to 3," in Path("reports/check.txt").read_text()
 

@@ -99,6 +99,10 @@ def test_a_run_with_other_params_is_not_resumed(
     assert "resuming" not in first
     assert "other params, data or code are not resumed: " in second
     assert second.endswith(str(unfinished))
+    (CACHE / "of other params").mkdir()
+    train(work, base_folder, small_protos, **PARAMS)
+    (only,) = capsys.readouterr().out.splitlines()
+    assert "resuming" in only
 
 
 def test_a_run_with_another_number_of_processes_is_not_resumed(
@@ -160,6 +164,16 @@ def test_a_resume_point_with_a_cut_file_is_not_used(
     assert metrics(work) == metrics(finished)
 
 
+def test_resume_points_that_are_not_used_are_deleted(interrupted: Path, work: Path) -> None:
+    """Otherwise they would count among the newest points, and new ones would be deleted."""
+    shutil.copytree(interrupted, work, dirs_exist_ok=True)
+    (run,) = CACHE.iterdir()
+    for checkpoint in run.glob("points/*/trainer.ckpt"):
+        checkpoint.write_bytes(b"")
+    assert ResumePoints(run, every_steps=2).latest() is None
+    assert list((run / "points").iterdir()) == []
+
+
 def test_a_run_that_was_stopped_before_its_cleanup_is_not_trained_again(
     finished: Path,
     base_folder: Path,
@@ -186,6 +200,24 @@ def test_a_run_that_was_stopped_before_its_cleanup_is_not_trained_again(
     assert curves(work) == curves(finished)
     assert metrics(work) == metrics(finished)
     assert list(CACHE.iterdir()) == []
+
+
+def test_a_finished_run_with_a_cut_adapter_is_trained_again(
+    finished: Path,
+    base_folder: Path,
+    small_protos: Path,
+    work: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "delete_folder", None)
+        with pytest.raises(TypeError):
+            train(work, base_folder, small_protos, **PARAMS)
+    (adapter,) = CACHE.glob("*/lora/step_000000007/adapter_model.safetensors")
+    with adapter.open("r+b") as file:
+        file.truncate(1000)
+    train(work, base_folder, small_protos, **PARAMS)
+    assert adapters(work) == adapters(finished)
 
 
 def test_logs_of_two_attempts_are_not_mixed(

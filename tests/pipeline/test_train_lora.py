@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from fishdvc.errors import CheckpointError, DatasetError, FishdvcError, ParamsError
 from fishdvc.lora.files import read_adapter
+from fishdvc.training.module import AdapterTraining
 from fishdvc.training.params import TrainLoraParams
 from fishdvc.validation import parse
 from tests.pipeline.training_run import adapters, checkpoints, column, metrics, train
@@ -117,17 +118,25 @@ def test_coverage_is_the_share_of_sentences_seen(finished: Finished, run: Any) -
     assert metrics(Path())["coverage"] == 1
 
 
-def test_too_long_sentences_are_listed_and_lower_the_coverage(run: Any) -> None:
-    run(max_length=47)
+def test_too_long_sentences_of_both_splits_are_listed_and_lower_the_coverage(
+    run: Any, small_protos: Path
+) -> None:
+    for split in ("train", "val"):
+        shutil.copytree(small_protos / "train", Path("protos", split))
+    steps = {"max_steps": 12, "val_every_steps": 12, "checkpoint_every_steps": 12}
+    run(protos=Path("protos"), max_length=47, **steps)
     report = Path("too_long.txt").read_text().splitlines()
     assert len(report) > 1
     assert report[0] == f"train_lora: {len(report) - 1} clips longer than max_length"
     assert all(re.match(r"(ann|bob)/\d .*at most 47 tokens, got ", line) for line in report[1:])
-    assert metrics(Path())["coverage"] < 1
+    assert {report[1:].count(line) for line in report[1:]} == {2}
+    num_fitting = 9 - len(report) // 2
+    assert metrics(Path())["coverage"] == pytest.approx(num_fitting / 9, abs=1e-4)
 
 
 def test_checkpoints_are_at_optimizer_steps_and_after_the_last(run: Any) -> None:
-    run(accumulate_grad_batches=3, max_steps=5, val_every_steps=1)
+    summary = run(accumulate_grad_batches=3, max_steps=5, val_every_steps=1)
+    assert "5 steps, 2.50 epochs" in summary  # 15 of 6 batches
     assert [entry["step"] for entry in checkpoints(Path())] == [0, 2, 4, 5]
     assert list(column(Path(), "train/loss")) == [1, 2, 3, 4, 5]
     assert list(column(Path(), "val/loss")) == [0, 1, 2, 3, 4, 5]
@@ -190,6 +199,15 @@ def test_errors_are_raised_before_outputs_are_written(
 def test_gradient_checkpointing_changes_no_adapter(finished: Finished, run: Any) -> None:
     run(lora={"dropout": 0.1}, gradient_checkpointing="on")
     assert adapters(Path()) == adapters(finished.folder)
+
+
+def test_too_little_memory_of_a_gpu_is_an_error(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def training_step(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(AdapterTraining, "training_step", training_step)
+    with pytest.raises(ParamsError, match="the GPU has too little memory"):
+        run()
 
 
 def test_a_diverging_run_stops_and_keeps_the_adapters_before(run: Any) -> None:

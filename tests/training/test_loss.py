@@ -145,6 +145,13 @@ def test_a_batch_without_labels_has_loss_0(model: DualAR) -> None:
     result.loss.backward()
 
 
+def test_the_loss_of_a_bfloat16_model_is_summed_in_float32(assets: Path, batch: Batch) -> None:
+    model = load_dual_ar(assets / "text2semantic", dtype=torch.bfloat16)
+    result = dual_ar_loss(model, batch)
+    for name, value in vars(result).items():
+        assert value.dtype == torch.float32, name
+
+
 def test_accuracy_excludes_code_0(model: DualAR, monkeypatch: pytest.MonkeyPatch) -> None:
     def codebook_logits(hidden: Tensor, codes: Tensor) -> Tensor:
         logits = -torch.arange(1024.0).expand(*codes.shape, 1024)  # 0..4 are the most likely
