@@ -4,6 +4,11 @@ import random
 
 from demo_base.recipe.patterns import DAYS, DIGITS, MONTHS, ORDINALS, TEENS, TENS, fill
 
+
+def _phrases(joined: str) -> list[str]:
+    return joined.split(",")
+
+
 NUMBERS = [*DIGITS[2:], *TEENS, *TENS]
 
 WORDS = {
@@ -11,41 +16,60 @@ WORDS = {
     "ordinal": ORDINALS,
     "day": DAYS,
     "month": MONTHS,
-    "name": (
-        "Anna Ben Carla David Emma Frank Grace Henry Irene Jack Kate Laura Martin Nora Oliver Paul "
-        "Rachel Sam Teresa Victor Wendy Alice Brian Diana George Helen Julia Kevin Linda Michael "
-        "Peter Robert Sarah Thomas Charles Elizabeth Joseph Patricia William Margaret"
-    ).split(),
-    "surname": (
-        "Adams Baker Carter Davis Evans Fisher Green Hughes Jackson Kelly Lewis Miller Nelson "
-        "Parker Roberts Smith Taylor Walker Young Anderson Campbell Robinson Thompson Mitchell"
-    ).split(),
-    "city": (
-        "Boston Chicago Denver London Paris Dublin Seattle Houston Madrid Berlin Toronto Sydney "
-        "Oxford Bristol Atlanta Vienna Rome Phoenix Dallas Glasgow"
-    ).split(),
-    "who": "my sister,my brother,our neighbor,his mother,her father,the teacher,my boss,the doctor,"
-    "an old friend,the driver,everyone,nobody,somebody,the children,your cousin".split(","),
-    "thing": "the car,a book,the keys,my phone,her umbrella,the big table,a cup of coffee,the bill,"
-    "some bread,the old radio,a new jacket,the garden,his bicycle,the kitchen,that letter,"
-    "the blue box,a ticket,the window,your shoes,the piano,a bottle of water,the picture,"
-    "my glasses,the newspaper,a sandwich,this chair,the dog,the tickets".split(","),
-    "place": "at the station,in the kitchen,near the river,at school,in the park,on the corner,"
-    "by the door,in the office,at the market,behind the house,at the airport,across the street,"
-    "in the library,under the bridge,at the beach,in the next room".split(","),
-    "time": "this morning,last night,yesterday,tomorrow,after lunch,before dinner,next week,"
-    "on the weekend,in a minute,right now,every day,in the summer,a year ago,at noon".split(","),
-    "did": "found,bought,sold,lost,forgot,broke,fixed,wanted,saw,brought,took,moved,opened,painted,"
-    "washed,borrowed,described,noticed,remembered,mentioned".split(","),
-    "do": "find,buy,sell,lose,forget,break,fix,want,see,bring,take,move,open,paint,wash,borrow,"
-    "describe,notice,remember,mention".split(","),
-    "adj": "wonderful,difficult,strange,beautiful,expensive,quiet,boring,simple,terrible,useful,"
-    "enormous,dangerous,comfortable,delicious,important,ridiculous,perfect,ordinary".split(","),
-    "weather": "raining,snowing,getting cold,very windy,warm and sunny,foggy,freezing,cloudy".split(
-        ","
+    "name": _phrases(
+        "Anna,Ben,Carla,David,Emma,Frank,Grace,Henry,Irene,Jack,Kate,Laura,Martin,Nora,"
+        "Oliver,Paul,Rachel,Sam,Teresa,Victor,Wendy,Alice,Brian,Diana,George,Helen,"
+        "Julia,Kevin,Linda,Michael,Peter,Robert,Sarah,Thomas,Charles,Elizabeth,Joseph,"
+        "Patricia,William,Margaret"
     ),
-    "activity": "swimming,reading,cooking,shopping,dancing,hiking,fishing,sleeping,working,singing,"
-    "driving,writing,playing chess,walking,cleaning,jogging".split(","),
+    "surname": _phrases(
+        "Adams,Baker,Carter,Davis,Evans,Fisher,Green,Hughes,Jackson,Kelly,Lewis,Miller,"
+        "Nelson,Parker,Roberts,Smith,Taylor,Walker,Young,Anderson,Campbell,Robinson,"
+        "Thompson,Mitchell"
+    ),
+    "city": _phrases(
+        "Boston,Chicago,Denver,London,Paris,Dublin,Seattle,Houston,Madrid,Berlin,"
+        "Toronto,Sydney,Oxford,Bristol,Atlanta,Vienna,Rome,Phoenix,Dallas,Glasgow"
+    ),
+    "who": _phrases(
+        "my sister,my brother,our neighbor,his mother,her father,the teacher,my boss,"
+        "the doctor,an old friend,the driver,everyone,nobody,somebody,the children,"
+        "your cousin"
+    ),
+    "thing": _phrases(
+        "the car,a book,the keys,my phone,her umbrella,the big table,a cup of coffee,"
+        "the bill,some bread,the old radio,a new jacket,the garden,his bicycle,the kitchen,"
+        "that letter,the blue box,a ticket,the window,your shoes,the piano,a bottle of water,"
+        "the picture,my glasses,the newspaper,a sandwich,this chair,the dog,the tickets"
+    ),
+    "place": _phrases(
+        "at the station,in the kitchen,near the river,at school,in the park,on the corner,"
+        "by the door,in the office,at the market,behind the house,at the airport,"
+        "across the street,in the library,under the bridge,at the beach,in the next room"
+    ),
+    "time": _phrases(
+        "this morning,last night,yesterday,tomorrow,after lunch,before dinner,next week,"
+        "on the weekend,in a minute,right now,every day,in the summer,a year ago,at noon"
+    ),
+    "did": _phrases(
+        "found,bought,sold,lost,forgot,broke,fixed,wanted,saw,brought,took,moved,opened,"
+        "painted,washed,borrowed,described,noticed,remembered,mentioned"
+    ),
+    "do": _phrases(
+        "find,buy,sell,lose,forget,break,fix,want,see,bring,take,move,open,paint,wash,borrow,"
+        "describe,notice,remember,mention"
+    ),
+    "adj": _phrases(
+        "wonderful,difficult,strange,beautiful,expensive,quiet,boring,simple,terrible,useful,"
+        "enormous,dangerous,comfortable,delicious,important,ridiculous,perfect,ordinary"
+    ),
+    "weather": _phrases(
+        "raining,snowing,getting cold,very windy,warm and sunny,foggy,freezing,cloudy"
+    ),
+    "activity": _phrases(
+        "swimming,reading,cooking,shopping,dancing,hiking,fishing,sleeping,working,singing,"
+        "driving,writing,playing chess,walking,cleaning,jogging"
+    ),
 }
 """Words that replace ``{name}`` in a pattern."""
 

@@ -23,6 +23,9 @@ class TrainingParams(Checked):
     num_steps: int = Field(description="Optimizer steps.", ge=1)
     learning_rate: float = Field(description="Learning rate of AdamW after the warm-up.", gt=0)
     warmup_steps: int = Field(description="Steps of the warm-up.", ge=1)
+    initial_weights: str | None = Field(
+        description="File of weights to start from. null: random weights."
+    )
 
 
 def train(

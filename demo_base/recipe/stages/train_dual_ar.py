@@ -1,4 +1,4 @@
-"""Train the dual-AR model from scratch on texts and the codes of their speech."""
+"""Train the dual-AR model on texts and the codes of their speech."""
 
 import json
 from pathlib import Path
@@ -17,8 +17,9 @@ from demo_base.recipe.sequences import (
     diagonal_log_weights,
 )
 from demo_base.recipe.training_loop import TrainingParams, train
-from demo_base.recipe.voices import voice_shares
+from demo_base.recipe.voices import GroupShares, voice_shares
 from fishdvc.dataset.examples import TokenizedSentence, tokenize_sentence
+from fishdvc.model.checkpoint import load_weights
 from fishdvc.model.config import read_config
 from fishdvc.params import read_params
 from fishdvc.text.tokenizer import Tokenizer, load_tokenizer
@@ -29,7 +30,7 @@ from fishdvc.validation import Items
 class DualARParams(TrainingParams):
     """Section ``dual_ar`` of params.yaml."""
 
-    human_share: float = Field(description="Share of human voices in the sequences.", ge=0, le=1)
+    group_shares: GroupShares = Field(description="Shares of the groups of voices.")
     batch_frames: int = Field(description="Frames of codes per batch.", ge=1)
     curriculum_steps: int = Field(
         description="Steps until the longest sentences are drawn. Training begins with short ones.",
@@ -89,14 +90,15 @@ def main() -> None:
     torch.manual_seed(params.seed)
     tokenizer = load_tokenizer(paths.TOKENIZER)
     model = random_model(paths.MODEL_CONFIG, tokenizer, params.guided_layers)
+    if params.initial_weights:
+        model.load_state_dict(load_weights(params.initial_weights))
     voices = {
-        folder.name: read_sentences(tokenizer, folder, paths.SPEECH / folder.name)
+        folder.name: read_sentences(tokenizer, folder, paths.SPEECH / folder.name.split("@")[0])
         for folder in sorted(paths.CODES.iterdir())
     }
-    num_sentences = {voice: float(len(sentences)) for voice, sentences in voices.items()}
     sampler = SequenceSampler(
         list(voices.values()),
-        shares=voice_shares(num_sentences, human_share=params.human_share),
+        shares=voice_shares({name: len(voices[name]) for name in voices}, params.group_shares),
         curriculum_steps=params.curriculum_steps,
         max_tokens=model.config.max_seq_len,
         seed=params.seed,
