@@ -54,7 +54,7 @@ def train(
     )
     key = params.model_dump_json(exclude={"num_steps"})
     first = 0
-    if state.exists() and (saved := torch.load(state, weights_only=True))["key"] == key:
+    if state.exists() and (saved := torch.load(state, "cpu", weights_only=True))["key"] == key:
         modules.load_state_dict(saved["modules"])
         optimizer.load_state_dict(saved["optimizer"])
         first = saved["step"]

@@ -1,4 +1,4 @@
-"""Train the dual-AR model on texts and the codes of their speech."""
+"""Train the dual-AR model on texts and the codes of their speech, on a CUDA GPU if there is one."""
 
 import json
 from pathlib import Path
@@ -92,6 +92,8 @@ def main() -> None:
     model = random_model(paths.MODEL_CONFIG, tokenizer, params.guided_layers)
     if params.initial_weights:
         model.load_state_dict(load_weights(params.initial_weights))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
     voices = {
         folder.name: read_sentences(tokenizer, folder, paths.SPEECH / folder.name.split("@")[0])
         for folder in sorted(paths.CODES.iterdir())
@@ -110,14 +112,16 @@ def main() -> None:
         torch.manual_seed(params.seed * 2**32 + number)
         left = 1 - number / params.num_steps
         model.noise = params.history_noise * left
-        model.log_weights = diagonal_log_weights(sequences, shape, spread=params.guidance_spread)
+        weights = diagonal_log_weights(sequences, shape, spread=params.guidance_spread)
+        model.log_weights = weights.to(device)
         # The fast transformer takes as long as the slow one and learns faster.
         batch = collate(
             sequences,
             padding_id=tokenizer.end_of_text_id,
             code_label_share=params.fast_share,
         )
-        figures = dual_ar_loss(model, batch)
+        tensors = {k: v.to(device) for k, v in batch._asdict().items() if isinstance(v, Tensor)}
+        figures = dual_ar_loss(model, batch._replace(**tensors))
         miss = torch.stack(model.misses).mean()
         return {
             "loss": figures.loss + params.guidance * left * miss,
@@ -128,7 +132,8 @@ def main() -> None:
         }
 
     train(nn.ModuleDict({"model": model}), step, params, state=paths.STATES / "dual_ar.pt")
-    torch.save({k: v.bfloat16() for k, v in model.state_dict().items()}, paths.MODEL_WEIGHTS)
+    weights = {k: v.to("cpu", torch.bfloat16) for k, v in model.state_dict().items()}
+    torch.save(weights, paths.MODEL_WEIGHTS)
 
 
 if __name__ == "__main__":
