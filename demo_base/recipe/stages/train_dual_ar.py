@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -120,7 +121,9 @@ def main() -> None:
             padding_id=tokenizer.end_of_text_id,
             code_label_share=params.fast_share,
         )
-        tensors = {k: v.to(device) for k, v in batch._asdict().items() if isinstance(v, Tensor)}
+        tensors: dict[str, Any] = {
+            k: v.to(device) for k, v in batch._asdict().items() if isinstance(v, Tensor)
+        }
         figures = dual_ar_loss(model, batch._replace(**tensors))
         miss = torch.stack(model.misses).mean()
         return {
