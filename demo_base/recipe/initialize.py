@@ -58,7 +58,7 @@ def copy_weights(source: nn.Module, target: nn.Module) -> None:
         other = target.get_submodule(name)
         for key, weight in module.named_parameters(recurse=False):
             if parametrize.is_parametrized(other, key):
-                setattr(other, key, weight)
+                setattr(other, key, weight.detach().clone())
             else:
                 other.get_parameter(key).copy_(weight)
 
