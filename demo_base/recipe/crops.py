@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from demo_base.recipe.training_loop import TrainingParams
-from demo_base.recipe.voices import voice_shares
+from demo_base.recipe.voices import GroupShares, voice_shares
 from fishdvc.audio.waveform import read_waveform
 
 GAIN_DB = 6.0
@@ -24,7 +24,7 @@ class CropTrainingParams(TrainingParams):
 
     batch_size: int = Field(description="Crops per step.", ge=1)
     crop_frames: int = Field(description="Frames of codes per crop.", ge=1)
-    human_share: float = Field(description="Share of human voices in the crops.", ge=0, le=1)
+    group_shares: GroupShares = Field(description="Shares of the groups of voices in the crops.")
 
 
 class CropSampler:
@@ -37,20 +37,17 @@ class CropSampler:
 
         Args:
             speech: Folder of ``<voice>/<clip>.flac``.
-            params: Length and number of the crops, and the share of human voices.
+            params: Length and number of the crops, and the shares of the voices.
             frame_length_samples: Samples per frame of codes.
         """
         self.params = params
         self.num_samples = params.crop_frames * frame_length_samples
-        folders = sorted(speech.iterdir())
-        self.voices = [self._read(folder) for folder in folders]
+        read = {folder.name: self._read(folder) for folder in sorted(speech.iterdir())}
+        voices = {name: clips for name, clips in read.items() if clips}
+        self.voices = list(voices.values())
         self.clip_ends = [np.cumsum([len(clip) for clip in voice]) for voice in self.voices]
-        # A voice of four hours is drawn twice as often as one of one hour.
-        weights = {
-            folder.name: float(ends[-1]) ** 0.5
-            for folder, ends in zip(folders, self.clip_ends, strict=True)
-        }
-        self.shares = voice_shares(weights, human_share=params.human_share)
+        sizes = {name: float(ends[-1]) for name, ends in zip(voices, self.clip_ends, strict=True)}
+        self.shares = voice_shares(sizes, params.group_shares)
 
     def batch(self, step: int, size: int | None = None) -> Tensor:
         """Draw the crops of a step, each at a random gain: ``(batch_size, num_samples)``."""

@@ -5,7 +5,7 @@ README.md has the packages that this script needs, and the command.
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,17 @@ from pydantic import Field
 from torch import Tensor
 
 from demo_base.recipe import paths
-from demo_base.recipe.held_out import SpokenText, real_clips, recorded_clip, synthetic_clips
+from demo_base.recipe.held_out import SpokenText, real_clips, recorded_clip, spoken_clips
 from demo_base.recipe.metrics import Audio, bootstrap_interval, error_rates
 from demo_base.recipe.sequences import collate
 from demo_base.recipe.stages.assemble import CODEC_NAME
+from demo_base.recipe.stages.synthesize import SynthesizeParams
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
 from fishdvc.dataset.examples import tokenize_sentence
+from fishdvc.evaluation.naturalness import NaturalnessJudge
 from fishdvc.evaluation.recognition import Recognizer
+from fishdvc.evaluation.results import Utterance
 from fishdvc.evaluation.samples import SAMPLE_RATE_HZ
 from fishdvc.evaluation.similarity import SpeakerEncoder
 from fishdvc.generation.settings import Sampling
@@ -34,10 +37,10 @@ from fishdvc.training.loss import dual_ar_loss
 from fishdvc.validation import Checked
 
 PARTS = ("codec", "base", "fine_tuned")
-SYNTHETIC_VOICE = "slt"
-"""Voice of flite that speaks most of the base's sentences."""
+KINDS = ("examples", "prompts", "spellings", "remarks")
+"""Held-out sentences, in this order."""
 SECONDS_PER_CHARACTER = 0.16
-"""More than twice the duration of flite's speech. Longer speech would not end by itself."""
+"""More than twice the usual duration. Longer speech would not end by itself."""
 
 Figures = dict[str, float | list[float]]
 
@@ -55,14 +58,15 @@ class EvaluateParams(Checked):
 
 
 class Evaluation:
-    """Computes figures by name. Loads the codec, the recognizer and the speaker encoder once."""
+    """Computes figures by name. Loads the codec and the models of the metrics once."""
 
-    def __init__(self, params: EvaluateParams) -> None:
+    def __init__(self, params: EvaluateParams, recognizers: Mapping[str, Recognizer]) -> None:
         self.params = params
         codec_path = paths.CHECKPOINT / f"{CODEC_NAME}.pth"
         self.codec = load_codec(codec_path, codec_path.with_suffix(".json"))
         self.reference = recorded_clip(paths.RECORDINGS / params.reference)
-        self.recognizer = Recognizer(None)
+        self.recognizers = recognizers
+        self.naturalness = NaturalnessJudge()
         self.speaker_encoder = SpeakerEncoder()
 
     def codec_figures(self, clips: Sequence[SpokenText], voice: str) -> dict[str, Figures]:
@@ -73,9 +77,9 @@ class Evaluation:
         pairs = (before @ before.T)[*np.triu_indices(len(before), 1)]
         similarity = (before * after).sum(dim=1).mean()
         return {
-            f"{voice}, recorded": self._error_rates(texts, originals),
+            f"{voice}, recorded": self._judged(texts, originals),
             f"{voice}, decoded": {
-                **self._error_rates(texts, decoded),
+                **self._judged(texts, decoded),
                 "mel_error": mean_mel_error(self.codec, originals, decoded),
                 "similarity": float(similarity),
                 "percentile_among_same_speaker_pairs": float(
@@ -110,7 +114,7 @@ class Evaluation:
         )
         audio = [spoken.samples.numpy() for spoken in speech]
         figures: Figures = {
-            **self._error_rates(texts, audio),
+            **self._judged(texts, audio),
             "end_rate": sum(spoken.ended for spoken in speech) / len(speech),
         }
         if voice:
@@ -123,13 +127,13 @@ class Evaluation:
     def loss_figures(self, checkpoint: Path, clips: Sequence[SpokenText]) -> Figures:
         """Compute the loss of clips' codes after their own text and after another clip's text.
 
-        The difference between the two shows how much the model uses the text for this voice. The
-        difference from the training loss shows overfitting.
+        ``gap``, the difference of the token losses, shows how much the model uses the text for this
+        voice. The difference from the training loss shows overfitting.
         """
         model, tokenizer = load_dual_ar(checkpoint, dtype=torch.float32), load_tokenizer(checkpoint)
         codes = [encode(self.codec, clip.audio) for clip in clips]
         texts = [clip.text for clip in clips]
-        figures: Figures = {}
+        figures: dict[str, float] = {}
         for name, given in (("", texts), ("_of_another_text", [*texts[1:], texts[0]])):
             losses = []
             for text, spoken in zip(given, codes, strict=True):
@@ -137,16 +141,28 @@ class Evaluation:
                 batch = collate([[sentence]], padding_id=tokenizer.end_of_text_id)
                 loss = dual_ar_loss(model, batch)
                 losses.append((float(loss.token_loss), float(loss.code_loss)))
-            token_loss, code_loss = np.mean(losses, axis=0)
+            token_loss, code_loss = np.mean(losses, axis=0).tolist()
             figures |= {f"token_loss{name}": token_loss, f"code_loss{name}": code_loss}
-        return figures
+        return {**figures, "gap": figures["token_loss_of_another_text"] - figures["token_loss"]}
 
     def _encoded_reference(self, synthesizer: Synthesizer) -> Reference:
         samples = torch.from_numpy(self.reference.audio)
         return synthesizer.encode_reference(samples, SAMPLE_RATE_HZ, self.reference.text)
 
-    def _error_rates(self, texts: Sequence[str], audio: Sequence[Audio]) -> Figures:
-        return {**error_rates(texts, [self.recognizer.transcribe(clip)[0] for clip in audio])}
+    def _judged(self, texts: Sequence[str], audio: Sequence[Audio]) -> Figures:
+        """Compute the error rates of each recognizer, and the mean DistillMOS."""
+        figures: Figures = {}
+        for name, recognizer in self.recognizers.items():
+            heard = [recognizer.transcribe(clip)[0] for clip in audio]
+            figures |= {f"{rate}{name}": v for rate, v in error_rates(texts, heard).items()}
+        utterances = [
+            Utterance(text=text, speaker="", samples=clip, sample_rate_hz=SAMPLE_RATE_HZ)
+            for text, clip in zip(texts, audio, strict=True)
+        ]
+        rated = [
+            self.naturalness.measure(utterance).values["distillmos"] for utterance in utterances
+        ]
+        return {**figures, "distillmos": sum(rated) / len(rated)}
 
     def _embeddings(self, audio: Sequence[Audio]) -> Tensor:
         return torch.stack([self.speaker_encoder(clip) for clip in audio])
@@ -182,33 +198,44 @@ def main() -> None:
     """Write the figures as JSON and print them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
-    parts = parser.parse_args().only
+    parser.add_argument(
+        "--recognizer",
+        type=Path,
+        metavar="FOLDER",
+        help="a second recognizer, in the format of faster-whisper; its rates end in _FOLDER",
+    )
+    args = parser.parse_args()
     params = read_params(paths.PARAMS, "evaluate", EvaluateParams)
-    evaluation = Evaluation(params)
-    held_out = (paths.TEXTS / "held_out.txt").read_text().splitlines()
-    third = len(held_out) // 3
-    real = real_clips(
+    recognizers = {"": Recognizer(None)}
+    if args.recognizer:
+        recognizers[f"_{args.recognizer.name}"] = Recognizer(str(args.recognizer))
+    evaluation = Evaluation(params, recognizers)
+    held_out_voices = read_params(paths.PARAMS, "synthesize", SynthesizeParams).held_out_voices
+    clips = {voice: spoken_clips(paths.HELD_OUT_SPEECH / voice) for voice in held_out_voices}
+    clips["Allison"] = real_clips(
         paths.RECORDINGS, size=params.num_clips, min_s=params.min_s, max_s=params.max_s
     )
     figures: dict[str, Figures] = {}
-    if "codec" in parts:
-        synthetic = synthetic_clips(held_out[:third], SYNTHETIC_VOICE)
-        figures |= evaluation.codec_figures(real, "Allison")
-        figures |= evaluation.codec_figures(synthetic, SYNTHETIC_VOICE)
-    if "base" in parts:
-        for i, kind in enumerate(("examples", "prompts", "spellings")):
-            texts = held_out[i * third : (i + 1) * third]
-            clips = synthetic_clips(texts, SYNTHETIC_VOICE)
+    if "codec" in args.only:
+        for voice, of_voice in clips.items():
+            figures |= evaluation.codec_figures(of_voice, voice)
+    if "base" in args.only:
+        held_out = (paths.TEXTS / "held_out.txt").read_text().splitlines()
+        size = len(held_out) // len(KINDS)
+        for i, kind in enumerate(KINDS):
+            texts = held_out[i * size : (i + 1) * size]
             figures[f"base, {kind}"] = evaluation.speech_figures(paths.CHECKPOINT, texts)
-            figures[f"base, {kind}, codes"] = evaluation.loss_figures(paths.CHECKPOINT, clips)
-    if "fine_tuned" in parts:
-        texts, voice = [clip.text for clip in real], [clip.audio for clip in real]
+        for voice, of_voice in clips.items():
+            figures[f"base, {voice}'s codes"] = evaluation.loss_figures(paths.CHECKPOINT, of_voice)
+    if "fine_tuned" in args.only:
+        real = clips["Allison"]
+        texts, voice_clips = [clip.text for clip in real], [clip.audio for clip in real]
         for name, checkpoint in (("base", paths.CHECKPOINT), ("fine-tuned", paths.FINE_TUNED)):
             for prompt in ("alone", "with a reference"):
                 figures[f"{name}, {prompt}, Allison's texts"] = evaluation.speech_figures(
-                    checkpoint, texts, voice, with_reference=prompt != "alone"
+                    checkpoint, texts, voice_clips, with_reference=prompt != "alone"
                 )
-            figures[f"{name}, Allison's codes"] = evaluation.loss_figures(checkpoint, real)
+        figures["fine-tuned, Allison's codes"] = evaluation.loss_figures(paths.FINE_TUNED, real)
     paths.FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
     for name, values in figures.items():
         print(f"{name}: " + ", ".join(f"{k} {np.round(v, 3)}" for k, v in values.items()))

@@ -90,7 +90,7 @@ def attention_miss(
     queries, keys = rotate(both.view(batch, num_tokens, 2, size), rotary).unbind(2)
     log_weights = log_weights[:, :num_tokens, :num_tokens]
     scores = queries @ keys.transpose(1, 2) / size**0.5
-    future = torch.ones(num_tokens, num_tokens, dtype=torch.bool).triu(1)
+    future = torch.ones_like(scores[0], dtype=torch.bool).triu(1)
     attended = scores.masked_fill(future, -torch.inf).log_softmax(dim=-1)
     rows = log_weights.isfinite().any(dim=-1)
     miss: Tensor = -(attended[rows] + log_weights[rows]).logsumexp(dim=-1).mean()

@@ -1,17 +1,14 @@
-"""Held-out speech with its text: recordings of Allison Smith, and sentences spoken by flite."""
+"""Held-out speech with its text: recordings of Allison Smith, and the held-out voices."""
 
 import random
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from demo_base.recipe.metrics import Audio
-from demo_base.recipe.stages.synthesize import decode_command, flite_command, normalized_audio
+from demo_base.recipe.stages.synthesize import decoded, normalized
 from demo_base.recipe.voices import ALLISON
-from fishdvc.evaluation.samples import SAMPLE_RATE_HZ
-
-TARGET_LOUDNESS_LUFS = -23.0
+from fishdvc.audio.waveform import Waveform, read_waveform
+from fishdvc.errors import AudioError
 
 
 @dataclass(frozen=True)
@@ -39,27 +36,26 @@ def real_clips(data: Path, *, size: int, min_s: float, max_s: float) -> list[Spo
     for name, text in entries:
         if len(clips) == size or name not in recordings:
             continue
-        clips += [
-            clip
-            for clip in _spoken(decode_command(recordings[name]), text)
-            if min_s <= len(clip.audio) / SAMPLE_RATE_HZ <= max_s
-        ]
+        recorded = decoded(recordings[name])
+        if not min_s <= recorded.duration_s <= max_s:
+            continue
+        try:
+            clips.append(_at_one_loudness(recorded, text))
+        except AudioError:  # Silence.
+            continue
     return clips
 
 
 def recorded_clip(path: Path) -> SpokenText:
     """Read a clip with its transcript beside it."""
     text = path.with_suffix(".lab").read_text(encoding="utf-8").strip()
-    (clip,) = _spoken(decode_command(path), text)
-    return clip
+    return _at_one_loudness(read_waveform(path), text)
 
 
-def synthetic_clips(texts: list[str], voice: str) -> list[SpokenText]:
-    """Speak texts with a voice of flite."""
-    return [clip for text in texts for clip in _spoken(flite_command(voice, text), text)]
+def spoken_clips(folder: Path) -> list[SpokenText]:
+    """Read all clips of a voice with their texts."""
+    return [recorded_clip(path) for path in sorted(folder.glob("*.flac"))]
 
 
-def _spoken(command: list[str], text: str) -> list[SpokenText]:
-    """Return one clip, or none if it is silent."""
-    audio = normalized_audio(command, target_loudness_lufs=TARGET_LOUDNESS_LUFS)
-    return [] if audio is None else [SpokenText(text, audio.samples.astype(np.float32))]
+def _at_one_loudness(audio: Waveform, text: str) -> SpokenText:
+    return SpokenText(text, normalized(audio).samples)

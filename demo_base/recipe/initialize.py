@@ -3,7 +3,8 @@
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from fishdvc.codec.codec import Codec
 from fishdvc.codec.config import CodecConfig
@@ -48,6 +49,18 @@ def random_codec(config: CodecConfig, mel: Tensor, *, seed: int) -> Codec:
             linear.weight.copy_(directions.T * scale[:, None])
             linear.bias.copy_(-(linear.weight @ flat.mean(dim=0)))
     return codec
+
+
+@torch.no_grad()
+def copy_weights(source: nn.Module, target: nn.Module) -> None:
+    """Copy the weights of a module with merged weight norm to one that may have weight norm."""
+    for name, module in source.named_modules():
+        other = target.get_submodule(name)
+        for key, weight in module.named_parameters(recurse=False):
+            if parametrize.is_parametrized(other, key):
+                setattr(other, key, weight.detach().clone())
+            else:
+                other.get_parameter(key).copy_(weight)
 
 
 def code_entropy_bits(codes: Tensor, codebook_size: int) -> Tensor:

@@ -6,10 +6,17 @@ PARAMS = Path("params.yaml")
 CODEC_CONFIG = Path("codec.json")
 MODEL_CONFIG = Path("model.json")
 TEXTS = Path("texts")
+KOKORO_VOICES = Path("package/voices")
+"""Unpacked from the npm package kokoro-js."""
 SPEECH = Path("speech")
 """``<voice>/<clip>.flac``, with a text in ``<clip>.lab`` where it is known."""
+HELD_OUT_SPEECH = Path("held_out_speech")
+"""As ``SPEECH``, for the evaluation only."""
 CODES = Path("codes")
-"""``<voice>/<clip>.npy``, int16 ``(num_codebooks, frames)``."""
+"""``<voice>/<clip>.npy``, int16 ``(num_codebooks, frames)``.
+
+``<voice>@90`` is the voice at 0.9 of its speed.
+"""
 ENCODER_WEIGHTS = Path("trained/codec.pth")
 """The codec without its head."""
 CODEC_WEIGHTS = Path("trained/generator.pth")

@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import Mapping
 
 
 def _words(text: str) -> list[str]:
@@ -106,9 +107,14 @@ To {do} the {list} of the {person}, say {letter}, {letter}, {letter}.
 """.strip().splitlines()
 
 
+def fill(rng: random.Random, pattern: str, words: Mapping[str, list[str]]) -> str:
+    """Replace each ``{name}`` in a pattern by a random word of that name."""
+    return re.sub(r"\{(\w+)\}", lambda m: rng.choice(words[m[1]]), pattern)
+
+
 def prompt(rng: random.Random) -> str:
-    """Fill a pattern at random."""
-    return re.sub(r"\{(\w+)\}", lambda m: rng.choice(WORDS[m[1]]), rng.choice(PATTERNS))
+    """Fill a pattern of a telephone prompt at random."""
+    return fill(rng, rng.choice(PATTERNS), WORDS)
 
 
 def spelling(rng: random.Random, words: list[str]) -> str:

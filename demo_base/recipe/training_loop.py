@@ -23,6 +23,9 @@ class TrainingParams(Checked):
     num_steps: int = Field(description="Optimizer steps.", ge=1)
     learning_rate: float = Field(description="Learning rate of AdamW after the warm-up.", gt=0)
     warmup_steps: int = Field(description="Steps of the warm-up.", ge=1)
+    initial_weights: str | None = Field(
+        description="File of weights to start from. null: random weights."
+    )
 
 
 def train(
@@ -51,7 +54,7 @@ def train(
     )
     key = params.model_dump_json(exclude={"num_steps"})
     first = 0
-    if state.exists() and (saved := torch.load(state, weights_only=True))["key"] == key:
+    if state.exists() and (saved := torch.load(state, "cpu", weights_only=True))["key"] == key:
         modules.load_state_dict(saved["modules"])
         optimizer.load_state_dict(saved["optimizer"])
         first = saved["step"]

@@ -8,11 +8,17 @@ import gzip
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+
+from fishdvc.validation import Checked
 
 SHARE = Path("/usr/share")
+
+Group = Literal["human", "hibari", "kokoro"]
 
 
 @dataclass(frozen=True)
@@ -56,18 +62,40 @@ def spoken_texts(lines: Iterable[str]) -> list[tuple[str, str]]:
     ]
 
 
-def voice_shares(weights: Mapping[str, float], *, human_share: float) -> NDArray[np.float64]:
+def group_of(voice: str) -> Group:
+    """Return the group of a voice. All voices that are neither human nor hibari are Kokoro's."""
+    if voice in HUMAN_VOICES:
+        return "human"
+    return "hibari" if voice.startswith("hibari") else "kokoro"
+
+
+def is_female(voice: str) -> bool:
+    """Return whether a voice of Kokoro is female. Its name begins with accent and sex: ``af_``."""
+    return voice[1] == "f"
+
+
+class GroupShares(Checked):
+    """How often each group of voices is drawn, relative to the others."""
+
+    human: float = Field(description="Share of the human recordings.", ge=0)
+    hibari: float = Field(description="Share of hibari.", ge=0)
+    kokoro: float = Field(description="Share of Kokoro.", ge=0)
+
+
+def voice_shares(sizes: Mapping[str, float], groups: GroupShares) -> NDArray[np.float64]:
     """Compute the probability of each voice.
 
+    In a group, a voice with four times the speech is drawn twice as often.
+
     Args:
-        weights: Relative frequency of each voice among the human or among the synthetic voices.
-        human_share: Probability of all human voices together, 0..1, if there are voices of both
-            kinds. There are far fewer human recordings than synthetic ones.
+        sizes: Amount of speech of each voice, in any unit.
+        groups: Shares of the groups. Only groups that have a voice count.
     """
-    shares: NDArray[np.float64] = np.array(list(weights.values()), dtype=float)
-    human = np.array([voice in HUMAN_VOICES for voice in weights])
-    for group, group_share in ((human, human_share), (~human, 1 - human_share)):
-        if group.any():
-            shares[group] *= group_share / shares[group].sum()
+    shares: NDArray[np.float64] = np.sqrt(np.array(list(sizes.values()), dtype=float))
+    of_voices = np.array([group_of(voice) for voice in sizes])
+    for group, share in groups:
+        in_group = of_voices == group
+        if in_group.any():
+            shares[in_group] *= share / shares[in_group].sum()
     shares /= shares.sum()
     return shares

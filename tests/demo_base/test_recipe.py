@@ -6,10 +6,11 @@ import pytest
 import torch
 import yaml
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from demo_base.recipe import patterns
 from demo_base.recipe.crops import CropTrainingParams
-from demo_base.recipe.initialize import code_entropy_bits
+from demo_base.recipe.initialize import code_entropy_bits, copy_weights
 from demo_base.recipe.stages.encode import EncodeParams
 from demo_base.recipe.stages.synthesize import SynthesizeParams
 from demo_base.recipe.stages.train_codec import CodecParams
@@ -43,6 +44,14 @@ def test_the_most_frequent_pair_is_merged_first_from_left_to_right() -> None:
 def test_the_entropy_of_eight_equally_frequent_codes_is_three_bits() -> None:
     codes = torch.stack([torch.arange(8), torch.zeros(8, dtype=torch.int64)])
     torch.testing.assert_close(code_entropy_bits(codes, 1024), torch.tensor([3.0, 0.0]))
+
+
+def test_merged_weights_are_copied_to_layers_with_weight_norm() -> None:
+    target = nn.Sequential(weight_norm(nn.Conv1d(2, 3, 1)), nn.Linear(1, 1))
+    source = nn.Sequential(nn.Conv1d(2, 3, 1), nn.Linear(1, 1))
+    copy_weights(source, target)
+    audio = torch.randn(1, 2, 1)
+    torch.testing.assert_close(target(audio), source(audio))
 
 
 def test_texts_are_rewritten_like_labels() -> None:
@@ -80,7 +89,9 @@ class StoppedError(Exception):
 def test_a_resumed_training_gives_the_weights_of_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params = TrainingParams(seed=0, num_steps=20, learning_rate=0.1, warmup_steps=50)
+    params = TrainingParams(
+        seed=0, num_steps=20, learning_rate=0.1, warmup_steps=50, initial_weights=None
+    )
 
     def run(state: Path, stop_at: int | None) -> Tensor:
         torch.manual_seed(0)

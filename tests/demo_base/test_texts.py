@@ -38,7 +38,8 @@ def test_no_definition_is_also_an_example() -> None:
 
 def written(folder: Path, monkeypatch: pytest.MonkeyPatch, **changed: float) -> list[list[str]]:
     """Run the stage and return the lines of train.txt and of held_out.txt."""
-    counts = {f"num_{kind}": 8 for kind in ("examples", "definitions", "prompts", "spellings")}
+    kinds = ("examples", "definitions", "prompts", "spellings", "remarks")
+    counts = {f"num_{kind}": 8 for kind in kinds}
     shares = {"numeral_share": 0.0, "bare_share": 0.0}
     values = {"seed": 1, "num_held_out": 1, "max_characters": 90} | shares | counts | changed
     (folder / "params.yaml").write_text(yaml.safe_dump({"texts": values}))
@@ -53,9 +54,9 @@ def test_no_held_out_sentence_is_in_the_training(
 ) -> None:
     train, held_out = written(tmp_path, monkeypatch)
 
-    # One example of three, one prompt and one spelling are held out.
-    assert len(held_out) == 3
-    assert len(train) == 2 + 2 + 8 + 8
+    # One example of three, one prompt, one spelling and one remark are held out.
+    assert len(held_out) == 4
+    assert len(train) == 2 + 2 + 8 + 8 + 8
     assert not set(train) & set(held_out)
     assert len(set(train)) == len(train)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from demo_base.recipe.voices import spoken_texts, voice_shares
+from demo_base.recipe.voices import GroupShares, spoken_texts, voice_shares
 
 
 def test_comments_and_described_sounds_are_not_texts() -> None:
@@ -8,14 +8,20 @@ def test_comments_and_described_sounds_are_not_texts() -> None:
     assert spoken_texts(lines) == [("digits/1", "one"), ("name", "a: b")]
 
 
+SHARES = GroupShares(human=0.1, hibari=0.3, kokoro=0.6)
+
+
 @pytest.mark.parametrize(
-    ("weights", "shares"),
+    ("sizes", "shares"),
     [
-        ({"slt": 300, "june-fr": 1, "rms": 100, "carlo-it": 3}, [0.6, 0.05, 0.2, 0.15]),
-        ({"slt": 3, "rms": 1}, [0.75, 0.25]),
+        (
+            {"af_sky": 100, "june-fr": 1, "hibari-94": 5, "am_adam+am_eric": 400, "carlo-it": 9},
+            [0.2, 0.025, 0.3, 0.4, 0.075],
+        ),
+        ({"af_sky": 4, "june-fr": 9}, [6 / 7, 1 / 7]),
     ],
 )
-def test_human_voices_have_their_share_if_there_are_any(
-    weights: dict[str, float], shares: list[float]
+def test_each_group_of_voices_has_its_share_of_those_that_there_are(
+    sizes: dict[str, float], shares: list[float]
 ) -> None:
-    assert voice_shares(weights, human_share=0.2).tolist() == pytest.approx(shares)
+    assert voice_shares(sizes, SHARES).tolist() == pytest.approx(shares)

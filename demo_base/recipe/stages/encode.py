@@ -1,12 +1,22 @@
-"""Encode the voices that the dual-AR model learns, one ``.npy`` file of codes per clip."""
+"""Encode clips with a text, one ``.npy`` file of codes per clip, for the dual-AR model.
+
+Clips of Kokoro are also played slower and faster. These are further voices, lower and higher ones.
+"""
+
+from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from pydantic import Field
 
 from demo_base.recipe import paths
+from demo_base.recipe.voices import group_of, is_female
+from fishdvc.audio.resample import resample
 from fishdvc.audio.waveform import read_waveform
 from fishdvc.codec.checkpoint import load_codec
+from fishdvc.codec.codec import Codec
+from fishdvc.parallel import map_in_processes
 from fishdvc.params import read_params
 from fishdvc.validation import Checked, Items
 
@@ -14,25 +24,47 @@ from fishdvc.validation import Checked, Items
 class EncodeParams(Checked):
     """Section ``encode`` of params.yaml."""
 
-    voices: Items[str] = Field(description="Voices that the dual-AR model learns.")
+    female_speeds: Items[float] = Field(description="Speeds of Kokoro's female clips, beside 1.")
+    male_speeds: Items[float] = Field(description="Speeds of Kokoro's male clips, beside 1.")
+
+
+@cache
+def _codec() -> Codec:
+    torch.set_num_threads(1)
+    return load_codec(paths.ENCODER_WEIGHTS, paths.CODEC_CONFIG, decoder=False)
+
+
+def codes_voices(voice: str, params: EncodeParams) -> dict[str, float]:
+    """Name the voices that are made from a voice, and the speed of each."""
+    speeds = params.female_speeds if is_female(voice) else params.male_speeds
+    further = speeds if group_of(voice) == "kokoro" else ()
+    return {voice: 1.0} | {f"{voice}@{speed * 100:.0f}": speed for speed in further}
+
+
+@torch.inference_mode()
+def encode_clip(path: Path, *, params: EncodeParams) -> int:
+    """Write the codes of a clip at each speed. Return their number."""
+    audio, num_written = read_waveform(path), 0
+    for voice, speed in codes_voices(path.parent.name, params).items():
+        rate_hz = round(audio.sample_rate_hz * speed)
+        samples = resample(torch.from_numpy(audio.samples), rate_hz, audio.sample_rate_hz)
+        if len(samples) < _codec().config.min_num_samples:
+            continue
+        codes, _ = _codec().encode(samples[None], torch.tensor([len(samples)]))
+        out = paths.CODES / voice / f"{path.stem}.npy"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        np.save(out, codes[0].numpy().astype(np.int16))
+        num_written += 1
+    return num_written
 
 
 def main() -> None:
     """Write ``<voice>/<clip>.npy``, int16 ``(num_codebooks, frames)``, for clips with a text."""
-    voices = read_params(paths.PARAMS, "encode", EncodeParams).voices
-    torch.set_num_threads(1)
-    codec = load_codec(paths.ENCODER_WEIGHTS, paths.CODEC_CONFIG, decoder=False)
-    num_clips = 0
-    for path in sorted(p for voice in voices for p in (paths.SPEECH / voice).glob("*.flac")):
-        audio = torch.from_numpy(read_waveform(path).samples)
-        if len(audio) < codec.config.min_num_samples or not path.with_suffix(".lab").exists():
-            continue
-        codes, _ = codec.encode(audio.unsqueeze(0), torch.tensor([len(audio)]))
-        out = paths.CODES / path.parent.name / f"{path.stem}.npy"
-        out.parent.mkdir(parents=True, exist_ok=True)
-        np.save(out, codes[0].numpy().astype(np.int16))
-        num_clips += 1
-    print(f"encode: {num_clips} clips")
+    params = read_params(paths.PARAMS, "encode", EncodeParams)
+    clips = [p for p in sorted(paths.SPEECH.glob("*/*.flac")) if p.with_suffix(".lab").exists()]
+    encode = partial(encode_clip, params=params)
+    num_written = sum(map_in_processes(encode, clips, workers=0, label="encode"))
+    print(f"encode: {len(clips)} clips, {num_written} with those at other speeds")
 
 
 if __name__ == "__main__":

@@ -1,100 +1,145 @@
-"""Speak the texts with flite and decode the human recordings, all at 16 kHz and one loudness.
+"""Speak the texts with Kokoro and hibari, and decode the human recordings. All speech is 16 kHz.
 
-flite and ffmpeg are programs of Debian packages. README.md has the licences of the speech.
+README.md has the packages and the licences of the speech.
 """
 
+import random
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from pydantic import Field
 
 from demo_base.recipe import paths
+from demo_base.recipe.speakers import speak, voice_names
 from demo_base.recipe.voices import HUMAN_VOICES
 from fishdvc.audio.loudness import loudness_gain
 from fishdvc.audio.waveform import Waveform, read_waveform, write_flac
 from fishdvc.errors import AudioError
+from fishdvc.parallel import map_in_processes
 from fishdvc.params import read_params
+from fishdvc.storage.atomic import atomic_file
 from fishdvc.validation import Checked, Items
-
-PEAK_CEILING_DBFS = -1.0
-SILENCE_THRESHOLD_DBFS = -60.0
 
 
 class SynthesizeParams(Checked):
     """Section ``synthesize`` of params.yaml."""
 
-    voices: Items[str] = Field(description="Voices of flite.")
-    num_texts: Items[int] = Field(
-        description="Number of texts of each voice. No text is spoken twice."
+    seed: int = Field(description="Seed of the choice of mixed voices.")
+    left_out_voices: Items[str] = Field(description="Voices of Kokoro that speak nothing.")
+    held_out_voices: Items[str] = Field(
+        description="Voices of Kokoro that speak only the held-out sentences."
     )
-    target_loudness_lufs: float = Field(description="Loudness of every clip.", lt=0)
+    num_mixed_voices: int = Field(description="Means of two voices of Kokoro.", ge=0)
+    voices_per_text: int = Field(description="Voices of Kokoro that speak a text.", ge=1)
+    num_kokoro_texts: int = Field(description="Texts that Kokoro speaks, the first ones.", ge=1)
+    num_hibari_texts: int = Field(description="Texts that hibari speaks, the first ones.", ge=0)
+    hibari_speeds: Items[float] = Field(
+        description="Factors of hibari's tempo and pitch. Each is a voice; one speaks a text."
+    )
 
 
-def flite_command(voice: str, text: str) -> list[str]:
-    """Return the command that speaks a text. The WAV file to write must be appended."""
-    return ["flite", "-voice", voice, "-t", text, "-o"]
+@dataclass(frozen=True)
+class Clip:
+    """A clip of speech. Its voice is the name of its folder."""
+
+    path: Path
+    text: str | None
+    """In ``<clip>.lab``. None if it is unknown."""
+    recording: Path | None = None
+    """A human recording to decode. None: the text is spoken."""
+
+    def is_written(self) -> bool:
+        """Return whether the clip exists with this text."""
+        lab = self.path.with_suffix(".lab")
+        written = lab.read_text(encoding="utf-8") if lab.exists() else None
+        return self.path.exists() and written == self.text
 
 
-def decode_command(recording: Path) -> list[str]:
-    """Return the command that decodes a recording. The WAV file to write must be appended."""
-    return ["ffmpeg", "-v", "error", "-y", "-i", str(recording)]
+def normalized(audio: Waveform) -> Waveform:
+    """Bring a clip to -23 LUFS. Raise AudioError if it is silent, as some recordings are."""
+    gain = loudness_gain(
+        audio.samples,
+        audio.sample_rate_hz,
+        target_loudness_lufs=-23.0,
+        peak_ceiling_dbfs=-1.0,
+        silence_threshold_dbfs=-60.0,
+    ).gain
+    return Waveform(samples=audio.samples * gain, sample_rate_hz=audio.sample_rate_hz)
 
 
-def normalized_audio(command: list[str], *, target_loudness_lufs: float) -> Waveform | None:
-    """Run a command that writes a WAV file and normalize its loudness.
+def decoded(recording: Path) -> Waveform:
+    """Decode a recording with ffmpeg, which reads G.722 without a header."""
+    with NamedTemporaryFile(suffix=".wav") as wav:
+        command = ["ffmpeg", "-v", "error", "-y", "-i", str(recording), wav.name]
+        subprocess.run(command, check=True, capture_output=True)
+        return read_waveform(Path(wav.name))
 
-    Returns:
-        The waveform, or None if it is empty or silent, as some of the human recordings are.
-    """
+
+def write_clip(clip: Clip) -> str | None:
+    """Write a clip and its text. Return the problem of a clip that is left out."""
     try:
-        with NamedTemporaryFile(suffix=".wav") as wav:
-            subprocess.run([*command, wav.name], check=True, capture_output=True)
-            spoken = read_waveform(Path(wav.name))
-        gain = loudness_gain(
-            spoken.samples,
-            spoken.sample_rate_hz,
-            target_loudness_lufs=target_loudness_lufs,
-            peak_ceiling_dbfs=PEAK_CEILING_DBFS,
-            silence_threshold_dbfs=SILENCE_THRESHOLD_DBFS,
-        ).gain
-    except AudioError:
-        return None
-    return Waveform(samples=spoken.samples * gain, sample_rate_hz=spoken.sample_rate_hz)
+        if clip.recording:
+            audio = decoded(clip.recording)
+        else:
+            audio = speak(clip.text or "", clip.path.parent.name)
+        audio = normalized(audio)
+    except (AudioError, subprocess.CalledProcessError) as error:
+        return f"{clip.path}: {error}"
+    clip.path.parent.mkdir(parents=True, exist_ok=True)
+    # An interrupted run must not leave a clip with the text of another.
+    clip.path.unlink(missing_ok=True)
+    if clip.text is not None:
+        clip.path.with_suffix(".lab").write_text(clip.text, encoding="utf-8")
+    with atomic_file(clip.path) as partial:
+        write_flac(partial, audio, comment="demo base")
+    return None
+
+
+def write_clips(folder: Path, clips: Sequence[Clip]) -> None:
+    """Write the clips that a folder lacks, and delete all others in it."""
+    for path in set(folder.glob("*/*.flac")) - {clip.path for clip in clips}:
+        path.unlink()
+        path.with_suffix(".lab").unlink(missing_ok=True)
+    missing = [clip for clip in clips if not clip.is_written()]
+    results = list(map_in_processes(write_clip, missing, workers=0, label=str(folder)))
+    problems = [result for result in results if result]
+    print(f"{folder}: {len(clips)} clips, {len(missing)} new, {len(problems)} of these left out")
+    print(*(f"left out: {problem}" for problem in problems), sep="\n", end="\n" if problems else "")
+
+
+def recorded_clips() -> Iterator[Clip]:
+    """List the human recordings. Some have no text."""
+    for voice, prompts in HUMAN_VOICES.items():
+        texts = dict(prompts.texts())
+        for name, recording in prompts.recordings().items():
+            path = paths.SPEECH / voice / f"{name.replace('/', '-')}.flac"
+            yield Clip(path, texts.get(name), recording)
+
+
+def spoken_clips(texts: Sequence[str], params: SynthesizeParams) -> Iterator[Clip]:
+    """Choose voices for each text. A text keeps its voices if the number of texts changes."""
+    voices = voice_names(
+        paths.KOKORO_VOICES,
+        left_out={*params.left_out_voices, *params.held_out_voices},
+        num_mixed=params.num_mixed_voices,
+        seed=params.seed,
+    )
+    for number, text in enumerate(texts[: params.num_kokoro_texts]):
+        for voice in random.Random(number).sample(voices, params.voices_per_text):
+            yield Clip(paths.SPEECH / voice / f"{number:05d}.flac", text)
+    for number, text in enumerate(texts[: params.num_hibari_texts]):
+        speed = random.Random(number).choice(params.hibari_speeds)
+        yield Clip(paths.SPEECH / f"hibari-{speed * 100:.0f}" / f"{number:05d}.flac", text)
 
 
 def main() -> None:
     """Write ``<voice>/<clip>.flac`` with its text in ``<clip>.lab``; human clips may have none."""
     params = read_params(paths.PARAMS, "synthesize", SynthesizeParams)
-
-    jobs: list[tuple[list[str], Path]] = []
-    for voice, prompts in HUMAN_VOICES.items():
-        (paths.SPEECH / voice).mkdir(parents=True, exist_ok=True)
-        texts = dict(prompts.texts())
-        for name, source in prompts.recordings().items():
-            path = paths.SPEECH / voice / f"{name.replace('/', '-')}.flac"
-            if name in texts:
-                path.with_suffix(".lab").write_text(texts[name], encoding="utf-8")
-            jobs.append((decode_command(source), path))
-    lines = enumerate((paths.TEXTS / "train.txt").read_text().splitlines())
-    for voice, num_texts in zip(params.voices, params.num_texts, strict=True):
-        (paths.SPEECH / voice).mkdir(parents=True, exist_ok=True)
-        for number, line in islice(lines, num_texts):
-            path = paths.SPEECH / voice / f"{number:05d}.flac"
-            path.with_suffix(".lab").write_text(line, encoding="utf-8")
-            jobs.append((flite_command(voice, line), path))
-
-    def run(job: tuple[list[str], Path]) -> None:
-        command, path = job
-        audio = normalized_audio(command, target_loudness_lufs=params.target_loudness_lufs)
-        if audio is not None:
-            write_flac(path, audio, comment="demo base")
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(run, jobs))
-    print(f"synthesize: {len(jobs)} clips")
+    texts = (paths.TEXTS / "train.txt").read_text().splitlines()
+    write_clips(paths.SPEECH, [*recorded_clips(), *spoken_clips(texts, params)])
 
 
 if __name__ == "__main__":

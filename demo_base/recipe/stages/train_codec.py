@@ -4,15 +4,23 @@ A temporary decoder reads the mel spectrogram. A step of the waveform head costs
 as a step of this training, so the head is trained in a stage of its own.
 """
 
+from pathlib import Path
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from demo_base.recipe import paths
 from demo_base.recipe.crops import CropSampler, CropTrainingParams
-from demo_base.recipe.initialize import LAYER_SCALE, code_entropy_bits, random_codec
+from demo_base.recipe.initialize import (
+    LAYER_SCALE,
+    code_entropy_bits,
+    copy_weights,
+    random_codec,
+)
 from demo_base.recipe.losses import mel_distance
 from demo_base.recipe.training_loop import train
+from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
 from fishdvc.codec.config import CodecConfig
 from fishdvc.codec.layers import ConvNeXtBlock
@@ -62,6 +70,10 @@ def main() -> None:
     log_mel = Codec(config, decoder=False).log_mel
     mel = log_mel(crops.batch(0, NUM_INITIAL_CROPS))
     codec = random_codec(config, mel, seed=params.seed)
+    if params.initial_weights:
+        initial = load_codec(Path(params.initial_weights), config)
+        copy_weights(initial.backbone, codec.backbone)
+        copy_weights(initial.quantizer, codec.quantizer)
     assert codec.quantizer.upsample is not None
     upsample = codec.quantizer.upsample
     decoder = mel_decoder(config.quantizer.input_dim, mel.mean(dim=(0, 2)))

@@ -1,7 +1,8 @@
-"""Train the dual-AR model from scratch on texts and the codes of their speech."""
+"""Train the dual-AR model on texts and the codes of their speech, on a CUDA GPU if there is one."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +18,9 @@ from demo_base.recipe.sequences import (
     diagonal_log_weights,
 )
 from demo_base.recipe.training_loop import TrainingParams, train
-from demo_base.recipe.voices import voice_shares
+from demo_base.recipe.voices import GroupShares, voice_shares
 from fishdvc.dataset.examples import TokenizedSentence, tokenize_sentence
+from fishdvc.model.checkpoint import load_weights
 from fishdvc.model.config import read_config
 from fishdvc.params import read_params
 from fishdvc.text.tokenizer import Tokenizer, load_tokenizer
@@ -29,7 +31,7 @@ from fishdvc.validation import Items
 class DualARParams(TrainingParams):
     """Section ``dual_ar`` of params.yaml."""
 
-    human_share: float = Field(description="Share of human voices in the sequences.", ge=0, le=1)
+    group_shares: GroupShares = Field(description="Shares of the groups of voices.")
     batch_frames: int = Field(description="Frames of codes per batch.", ge=1)
     curriculum_steps: int = Field(
         description="Steps until the longest sentences are drawn. Training begins with short ones.",
@@ -89,14 +91,17 @@ def main() -> None:
     torch.manual_seed(params.seed)
     tokenizer = load_tokenizer(paths.TOKENIZER)
     model = random_model(paths.MODEL_CONFIG, tokenizer, params.guided_layers)
+    if params.initial_weights:
+        model.load_state_dict(load_weights(params.initial_weights))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
     voices = {
-        folder.name: read_sentences(tokenizer, folder, paths.SPEECH / folder.name)
+        folder.name: read_sentences(tokenizer, folder, paths.SPEECH / folder.name.split("@")[0])
         for folder in sorted(paths.CODES.iterdir())
     }
-    num_sentences = {voice: float(len(sentences)) for voice, sentences in voices.items()}
     sampler = SequenceSampler(
         list(voices.values()),
-        shares=voice_shares(num_sentences, human_share=params.human_share),
+        shares=voice_shares({name: len(voices[name]) for name in voices}, params.group_shares),
         curriculum_steps=params.curriculum_steps,
         max_tokens=model.config.max_seq_len,
         seed=params.seed,
@@ -108,14 +113,18 @@ def main() -> None:
         torch.manual_seed(params.seed * 2**32 + number)
         left = 1 - number / params.num_steps
         model.noise = params.history_noise * left
-        model.log_weights = diagonal_log_weights(sequences, shape, spread=params.guidance_spread)
+        weights = diagonal_log_weights(sequences, shape, spread=params.guidance_spread)
+        model.log_weights = weights.to(device)
         # The fast transformer takes as long as the slow one and learns faster.
         batch = collate(
             sequences,
             padding_id=tokenizer.end_of_text_id,
             code_label_share=params.fast_share,
         )
-        figures = dual_ar_loss(model, batch)
+        tensors: dict[str, Any] = {
+            k: v.to(device) for k, v in batch._asdict().items() if isinstance(v, Tensor)
+        }
+        figures = dual_ar_loss(model, batch._replace(**tensors))
         miss = torch.stack(model.misses).mean()
         return {
             "loss": figures.loss + params.guidance * left * miss,
@@ -126,7 +135,8 @@ def main() -> None:
         }
 
     train(nn.ModuleDict({"model": model}), step, params, state=paths.STATES / "dual_ar.pt")
-    torch.save({k: v.bfloat16() for k, v in model.state_dict().items()}, paths.MODEL_WEIGHTS)
+    weights = {k: v.to("cpu", torch.bfloat16) for k, v in model.state_dict().items()}
+    torch.save(weights, paths.MODEL_WEIGHTS)
 
 
 if __name__ == "__main__":

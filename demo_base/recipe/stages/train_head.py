@@ -1,13 +1,16 @@
 """Train the codec's upsampling and waveform head on the codes of the frozen encoder."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
 from demo_base.recipe import paths
 from demo_base.recipe.crops import CropSampler, CropTrainingParams
+from demo_base.recipe.initialize import copy_weights
 from demo_base.recipe.losses import SpectralLoss
 from demo_base.recipe.training_loop import train
-from fishdvc.codec.checkpoint import merge_weight_norm
+from fishdvc.codec.checkpoint import load_codec, merge_weight_norm
 from fishdvc.codec.codec import Codec
 from fishdvc.codec.config import CodecConfig
 from fishdvc.params import read_params
@@ -27,6 +30,10 @@ def main() -> None:
     upsample, head = codec.quantizer.upsample, codec.head
     weights = torch.load(paths.ENCODER_WEIGHTS, weights_only=True)
     codec.load_state_dict(weights | {f"head.{k}": v for k, v in head.state_dict().items()})
+    if params.initial_weights:
+        initial = load_codec(Path(params.initial_weights), config)
+        assert initial.head is not None
+        copy_weights(initial.head, head)
     crops = CropSampler(paths.SPEECH, params, frame_length_samples=config.frame_length_samples)
     spectral_loss = SpectralLoss(codec.log_mel, WINDOWS)
 

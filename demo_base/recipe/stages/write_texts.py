@@ -1,6 +1,7 @@
-"""Write the texts to speak: WordNet's examples and definitions, telephone prompts, spellings.
+"""Write the texts to speak: WordNet's sentences, telephone prompts, spellings, conversation.
 
-Sources: Debian's wordnet-base (WordNet 3.0), wamerican-small (SCOWL) and patterns.py.
+Sources: Debian's wordnet-base (WordNet 3.0), wamerican-small (SCOWL), patterns.py and
+conversation.py.
 """
 
 import random
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from demo_base.recipe import paths, patterns
+from demo_base.recipe import conversation, paths, patterns
 from fishdvc.params import read_params
 from fishdvc.validation import Checked
 
@@ -27,6 +28,7 @@ class TextsParams(Checked):
     num_definitions: int = Field(description="WordNet's definitions. None is held out.", ge=0)
     num_prompts: int = Field(description="Telephone prompts.", ge=1)
     num_spellings: int = Field(description="Digits, letters and single words.", ge=1)
+    num_remarks: int = Field(description="Everyday sentences and questions.", ge=1)
     num_held_out: int = Field(description="Held-out sentences of each other kind.", ge=1)
     max_characters: int = Field(description="Longest sentence.", ge=10)
     numeral_share: float = Field(
@@ -81,19 +83,21 @@ def main() -> None:
     spelled = list(
         dict.fromkeys(patterns.spelling(rng, words) for _ in range(4 * params.num_spellings))
     )
+    remarks = list(dict.fromkeys(conversation.remark(rng) for _ in range(2 * params.num_remarks)))
     held_out: list[str] = []
     train: list[str] = []
     for kind, size in (
         (examples, params.num_examples),
         (prompts, params.num_prompts),
         (spelled, params.num_spellings),
+        (remarks, params.num_remarks),
     ):
         held_out += kind[: params.num_held_out]
         train += kind[params.num_held_out :][:size]
     rng.shuffle(definitions)
     train += definitions[: params.num_definitions]
     rng.shuffle(train)
-    from_patterns = {*prompts, *spelled}
+    from_patterns = {*prompts, *spelled, *remarks}
     train = [vary_spelling(rng, text, params, numerals=text in from_patterns) for text in train]
     paths.TEXTS.mkdir(parents=True, exist_ok=True)
     for name, lines in (("train", train), ("held_out", held_out)):
