@@ -61,7 +61,9 @@ def distance_from_recordings(checkpoint: Path) -> float:
         load_dual_ar(checkpoint, dtype=torch.float32), codec, load_tokenizer(checkpoint)
     )
     texts = TEXTS * 8
-    spoken = synthesizer.speak(texts, seeds=range(len(texts)), max_part_s=8.0)
+    spoken = synthesizer.speak(
+        [(text, []) for text in texts], seeds=range(len(texts)), max_part_s=8.0
+    )
     long_enough = [s.samples for s in spoken if len(s.samples) > s.sample_rate_hz / 4]
     assert len(long_enough) >= len(texts) / 2
     return float((mean_spectrum_of(long_enough) - recorded).abs().mean())
