@@ -23,9 +23,8 @@ def downmix(channels: Samples, sample_rate_hz: int) -> Samples:
 
     Channels cancel if one is inverted, for example by a wrongly wired cable. Their mean is then
     mostly noise. The best channel is the one with the highest level relative to its pauses, or the
-    first one of those that are within 3 dB of it. Echoes of a
-    room can also make two microphones cancel. Taking one then loses no speech, because only
-    channels of similar levels cancel.
+    first one of those that are within 3 dB of it. Echoes of a room can also make two microphones
+    cancel. Taking one then loses no speech, because only channels of similar levels cancel.
 
     Args:
         channels: ``(samples, channels)``, at least one of each.

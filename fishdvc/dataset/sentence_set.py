@@ -36,7 +36,7 @@ def read_sentences(folder: Path, tokenizer: Tokenizer, *, max_length: int) -> Se
 
     Args:
         folder: Shards with one group per speaker, and the list of their clips.
-        tokenizer: The base model's.
+        tokenizer: Tokenizer of the base model.
         max_length: Maximum number of tokens of a sentence as a training example.
 
     Raises:

@@ -26,8 +26,8 @@ def pack_sentences(
         num_tokens: Length of each sentence, at most ``max_length``.
         speakers: Speaker of each sentence.
         max_length: Maximum number of tokens of a sequence.
-        seed: Non-negative, as ``epoch``.
-        epoch: Number of the epoch.
+        seed: Seed of the order, at least 0.
+        epoch: Number of the epoch, from 0.
 
     Returns:
         The sentences of each sequence, in order.
