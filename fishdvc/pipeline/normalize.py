@@ -16,6 +16,7 @@ from fishdvc.audio import waveform
 from fishdvc.audio.waveform import Waveform, read_waveform, write_flac
 from fishdvc.corpus.bad_clips import fail_or_report
 from fishdvc.corpus.clips import Clip, find_clips, read_transcript
+from fishdvc.corpus.numbers import counted, duration
 from fishdvc.errors import AudioError, DatasetError
 from fishdvc.parallel import map_in_processes, map_in_threads
 from fishdvc.pipeline.shared_params import DatasetParams
@@ -141,15 +142,16 @@ def normalize(
             },
         )
     durations_s = [duration_s for duration_s, _ in headers]
-    hours = sum(durations_s) / 3600
+    audio_s = sum(durations_s)
     num_speakers = len({result.clip.speaker for result in good})
-    write_metrics(metrics, {"num_clips": len(good), "hours": round(hours, 4)})
+    write_metrics(metrics, {"num_clips": len(good), "hours": round(audio_s / 3600, 4)})
     return (
-        f"normalize: {len(good)} clips of {num_speakers} speakers, {hours:.2f} h of audio, "
+        f"normalize: {counted(len(good), 'clip')} of {counted(num_speakers, 'speaker')}, "
+        f"{duration(audio_s)} of audio, "
         f"{min(durations_s):.1f} to {max(durations_s):.1f} s a clip, "
         f"{sum(limited for _, limited in headers)} under the target loudness for their "
         f"peaks, {num_skipped} skipped, {sum(result.from_cache for result in good)} unchanged, "
-        f"{len(notes)} notes in {skipped}, {time.monotonic() - start_s:.1f} s"
+        f"{counted(len(notes), 'note')} in {skipped}, {time.monotonic() - start_s:.1f} s"
     )
 
 

@@ -63,10 +63,10 @@ def test_clips_get_the_target_loudness_and_keep_their_paths(run: Any, contents: 
     assert Path("normalized/more/bob/c.lab").read_bytes() == "Zwei, ça va?".encode()
     assert Path("normalized/ann/b.lab").read_text().startswith("Two")
     assert summary.startswith(
-        "normalize: 4 clips of 2 speakers, 0.00 h of audio, 0.1 to 1.3 s a clip, "
+        "normalize: 4 clips of 2 speakers, 3 s of audio, 0.1 to 1.3 s a clip, "
         "0 under the target loudness for their peaks, 0 skipped, 0 unchanged, "
     )
-    assert ", 1 notes in skipped.txt, " in summary
+    assert ", 1 note in skipped.txt, " in summary
     metrics = json.loads(Path("metrics.json").read_text())
     assert metrics["num_clips"] == 4
     assert metrics["hours"] == pytest.approx(2.65 / 3600, abs=1e-4)
@@ -154,7 +154,7 @@ def test_all_bad_clips_are_listed_in_the_error_or_in_the_report(run: Any, conten
     assert Path("skipped.txt").read_text() == f"normalize: problems: 0\n{NOTES}"
 
     summary = run(on_bad_clip="skip")
-    assert summary.startswith("normalize: 1 clips of 1 speakers, ")
+    assert summary.startswith("normalize: 1 clip of 1 speaker, ")
     assert ", 3 skipped, 1 unchanged" in summary
     assert contents("normalized").keys() == {
         "ann/21.15-26.44.flac",
@@ -210,7 +210,7 @@ def test_clips_that_are_too_short_or_unreadable_are_in_the_same_list(
     message = str(caught.value)
     assert "raw/ann/b.wav: 0.046 s, shorter than normalize.min_duration_s (0.05)" in message
     assert "raw/ann/d.mp3: not readable as audio" in message
-    assert run(on_bad_clip="skip").startswith("normalize: 1 clips")
+    assert run(on_bad_clip="skip").startswith("normalize: 1 clip of 1 speaker, ")
     with pytest.raises(
         DatasetError, match=r"a\.wav: 0\.050 s, shorter .* \(9\); remove the clip, or"
     ):
@@ -232,7 +232,7 @@ def test_a_clip_that_cannot_be_read_is_one_line(
     monkeypatch.setattr(stage, "content_hash", fail_for_a)
     with pytest.raises(DatasetError, match=r"raw/ann/a\.wav: cannot be read \(Permission denied\)"):
         run()
-    assert run(on_bad_clip="skip").startswith("normalize: 1 clips")
+    assert run(on_bad_clip="skip").startswith("normalize: 1 clip of 1 speaker, ")
 
 
 def test_a_full_disk_stops_the_stage_even_if_bad_clips_are_skipped(
