@@ -39,7 +39,7 @@ def mean_spectrum(samples: Tensor) -> Tensor:
     """Average the louder half of the log-mel frames and subtract the mean: ``(num_mels,)``."""
     mel = codec.log_mel(samples.unsqueeze(0))[0]
     loudness = mel.mean(dim=0)
-    mean = mel[:, loudness > loudness.median()].mean(dim=1)
+    mean: Tensor = mel[:, loudness > loudness.median()].mean(dim=1)
     return mean - mean.mean()
 
 

@@ -70,7 +70,7 @@ def make_base(folder: Path, *, tiny: bool = False, device: str = "cpu") -> None:
     begin_id = num_ranks + SPECIAL_TOKENS.index("<|semantic:0|>")
     # "meta" takes no memory, but the first use of it takes seconds.
     with torch.device("cpu" if tiny else "meta"):
-        model = DualAR(DualARConfig(**sizes), semantic_begin_id=begin_id)
+        model = DualAR(DualARConfig.model_validate(sizes), semantic_begin_id=begin_id)
     weights = {
         key: torch.ones(value.shape, dtype=torch.bfloat16)
         if value.ndim == 1

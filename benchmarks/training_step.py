@@ -8,6 +8,7 @@ import argparse
 import json
 import resource
 import time
+from typing import cast
 
 import torch
 from full_size_base import FULL_SIZE, SEMANTIC_BEGIN_ID
@@ -24,7 +25,7 @@ NUM_FRAMES = (30, 45, 60, 120)
 
 
 def build_model(num_layers: int) -> DualAR:
-    config = DualARConfig(**{**FULL_SIZE, "n_layer": num_layers})
+    config = DualARConfig.model_validate(FULL_SIZE | {"n_layer": num_layers})
     model = DualAR(config, semantic_begin_id=SEMANTIC_BEGIN_ID)
     for parameter in model.parameters():
         if parameter.ndim > 1:
@@ -67,8 +68,8 @@ def main() -> None:
 
     def step() -> tuple[float, float]:
         start_s, start_cpu_s = time.perf_counter(), time.process_time()
-        loss = dual_ar_loss(peft_model, batch).loss
-        loss.backward()
+        loss = dual_ar_loss(cast(DualAR, peft_model), batch).loss
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad()

@@ -117,7 +117,7 @@ class Steps(Callback):
 
     def _note(self) -> None:
         if self.device.type == "cuda":
-            event = torch.cuda.Event(enable_timing=True)
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             event.record()
             self.ends.append(event)
         else:

@@ -39,13 +39,12 @@ def error_rates(texts: Sequence[str], transcripts: Sequence[str]) -> dict[str, f
         "wer": jiwer.wer(plain_texts, plain_transcripts),
         "cer": jiwer.cer(plain_texts, plain_transcripts),
         "median_cer": median(map(jiwer.cer, plain_texts, plain_transcripts)),
-        "normalized_cer": jiwer.cer(
-            *(
-                [normalize_words(text, "en").replace(" ", "") for text in group]
-                for group in (texts, transcripts)
-            )
-        ),
+        "normalized_cer": jiwer.cer(_letters(texts), _letters(transcripts)),
     }
+
+
+def _letters(texts: Sequence[str]) -> list[str]:
+    return [normalize_words(text, "en").replace(" ", "") for text in texts]
 
 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:

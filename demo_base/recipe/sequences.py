@@ -89,8 +89,13 @@ def collate(
     """Build a batch of sequences. Draw with torch the positions that keep their code labels."""
     examples = []
     for sequence in sequences:
-        tokens, labels = zip(*map(training_example, sequence), strict=True)
-        examples.append((np.concatenate(tokens, axis=1), np.concatenate(labels, axis=1)))
+        pairs = [training_example(sentence) for sentence in sequence]
+        examples.append(
+            (
+                np.concatenate([tokens for tokens, _ in pairs], axis=1),
+                np.concatenate([labels for _, labels in pairs], axis=1),
+            )
+        )
     inputs, labels = pad_sequences(examples, padding_id=padding_id)
     if code_label_share < 1:
         left_out = torch.rand(labels[:, 0].shape) >= code_label_share
