@@ -44,7 +44,7 @@ from fishdvc.training.resume import (
     is_finished,
     mark_finished,
 )
-from fishdvc.training.trainer import build_loggers, build_trainer
+from fishdvc.training.trainer import build_loggers, build_trainer, disconnect
 
 
 def train_lora(
@@ -110,6 +110,7 @@ def train_lora(
         num_batches = params.max_steps * params.accumulate_grad_batches
         num_epochs = num_batches / data.num_train_batches(0, trainer.world_size)
         _train(trainer, adapted, params, machine, data, work, num_epochs)
+        disconnect(trainer)
         if not lock:
             return ""
         for name, out in ((LORA, lora), (CURVES, curves), (LOGS, logs)):

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+import torch.distributed
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -83,3 +84,15 @@ def build_trainer(params: TrainLoraParams, machine: MachineParams) -> Trainer:
         )
     except MisconfigurationException as error:
         raise ParamsError(f"params.yaml: machine: {error}") from error
+
+
+def disconnect(trainer: Trainer) -> None:
+    """Wait for the other processes and end the connections to them, if there are any.
+
+    A process that exits while it is connected may abort, because threads of gloo still hold tensors
+    when Python ends (https://github.com/pytorch/pytorch/pull/179291). Its training is finished, but
+    torchrun takes the abort for a failure, and the other machines wait 5 minutes for it.
+    """
+    if torch.distributed.is_initialized():
+        trainer.strategy.barrier()
+        torch.distributed.destroy_process_group()

@@ -21,6 +21,7 @@ SCRIPT = """
 import os
 import signal
 import sys
+from torch import distributed
 from fishdvc.training.module import AdapterTraining
 from stages.command import run_stage
 from stages.train_lora import main
@@ -32,11 +33,17 @@ def train_two_batches(self, *args):
         os.kill(os.getpid(), signal.SIGKILL)
     return train_batch(self, *args)
 
+def main_then_disconnected():
+    summary = main()
+    # A connected process may abort when it exits, and torchrun then waits for it.
+    assert not distributed.is_initialized()
+    return summary
+
 if "--kill" in sys.argv:
     AdapterTraining.training_step = train_two_batches
 if __name__ == "__main__":
     sys.argv = [word for word in sys.argv if word != "--kill"]
-    run_stage(main)
+    run_stage(main_then_disconnected)
 """
 
 
@@ -64,7 +71,8 @@ def protos(work: Path) -> Path:
 def finish(processes: list[subprocess.Popen[str]]) -> tuple[list[str], list[int]]:
     """Wait for all processes, and return what they printed and their exit codes."""
     try:
-        printed = [process.communicate(timeout=300)[0] for process in processes]
+        # torchrun waits 300 s for the other node if that one failed, and then ends well.
+        printed = [process.communicate(timeout=400)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
