@@ -38,11 +38,14 @@ def load_dual_ar(
     """
     folder = Path(folder)
     config = read_config(folder / "config.json")
-    ids = semantic_ids(read_special_tokens(folder / "special_tokens.json"))
-    if len(ids) != config.codebook_size or ids[0] < 0 or ids[-1] >= config.vocab_size:
+    special_tokens = read_special_tokens(folder / "special_tokens.json")
+    ids = semantic_ids(special_tokens)
+    last_id = max(special_tokens.values())
+    if len(ids) != config.codebook_size or ids[0] < 0 or last_id >= config.vocab_size:
         raise CheckpointError(
             f"{folder}: expected codebook_size = {config.codebook_size} semantic tokens with ids "
-            f"below vocab_size = {config.vocab_size}, got {len(ids)} with ids {ids[0]}..{ids[-1]}; "
+            f"from 0 up, and all special tokens below vocab_size = {config.vocab_size}, got "
+            f"{len(ids)} with ids {ids[0]}..{ids[-1]}, and a largest id of {last_id}; "
             "take config.json and special_tokens.json from one base"
         )
     with torch.device("meta"), _NoInitialization():

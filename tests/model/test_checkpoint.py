@@ -102,9 +102,18 @@ def test_semantic_tokens_that_do_not_fit_the_config_are_an_error(folder: Path, i
         load_dual_ar(folder)
 
 
-def write_semantic_tokens(folder: Path, ids: range) -> None:
+def test_a_special_token_beyond_the_vocabulary_is_an_error(folder: Path) -> None:
+    write_semantic_tokens(folder, range(1039, 2063), **{"<|pad|>": 2062})
+    load_dual_ar(folder)
+
+    write_semantic_tokens(folder, range(1039, 2063), **{"<|pad|>": 2063})
+    with pytest.raises(CheckpointError, match="below vocab_size = 2063, .* largest id of 2063"):
+        load_dual_ar(folder)
+
+
+def write_semantic_tokens(folder: Path, ids: range, **others: int) -> None:
     content = {f"<|semantic:{code}|>": token_id for code, token_id in enumerate(ids)}
-    (folder / "special_tokens.json").write_text(json.dumps(content))
+    (folder / "special_tokens.json").write_text(json.dumps(others | content))
 
 
 def test_loading_does_not_import_the_compiler(folder: Path) -> None:
