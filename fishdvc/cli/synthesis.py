@@ -3,7 +3,7 @@
 Every function raises a FishdvcError if a file is damaged or does not fit the others.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import soundfile
@@ -12,11 +12,13 @@ from tqdm import tqdm
 
 from fishdvc.audio.export import write_speech
 from fishdvc.audio.waveform import Waveform
-from fishdvc.errors import ParamsError
+from fishdvc.errors import CheckpointError, ParamsError
 from fishdvc.generation.settings import Sampling
 from fishdvc.generation.synthesizer import Speech, Synthesizer
+from fishdvc.lora.files import Adapter
 from fishdvc.lora.merge import read_adapter_for, use_adapter
 from fishdvc.model.checkpoint import load_weights
+from fishdvc.model.dual_ar import DualAR
 from fishdvc.storage.atomic import atomic_file
 
 
@@ -36,8 +38,7 @@ def speak_outputs(
     A progress bar is shown on a terminal. Adapters are merged into the synthesizer's model, which
     was loaded from ``checkpoint``.
     """
-    folders = filter(None, outputs.values())
-    adapters = {folder: read_adapter_for(synthesizer.model, folder) for folder in folders}
+    adapters = _read_adapters(synthesizer.model, filter(None, outputs.values()))
     base = load_weights(checkpoint / "model.pth") if adapters else {}
     references = [
         synthesizer.encode_reference(torch.from_numpy(clip.samples), clip.sample_rate_hz, words)
@@ -55,6 +56,19 @@ def speak_outputs(
                 on_frame=bar.update,
             )
         yield output, speech
+
+
+def _read_adapters(model: DualAR, folders: Iterable[Path]) -> dict[Path, Adapter]:
+    """Read adapters of a base. The error lists the problems of all of them."""
+    adapters, problems = {}, []
+    for folder in folders:
+        try:
+            adapters[folder] = read_adapter_for(model, folder)
+        except CheckpointError as error:
+            problems.append(str(error))
+    if problems:
+        raise CheckpointError("\n".join(problems))
+    return adapters
 
 
 def write(output: Path, speech: Speech) -> None:

@@ -123,6 +123,16 @@ def test_a_wrong_argument_gives_one_line(run: Run, case: str) -> None:
 
 
 @pytest.mark.usefixtures("files")
+def test_all_bad_adapters_are_named(run: Run) -> None:
+    adapters = [f"--adapter={name}" for name in ("damaged", "adapter", "other")]
+    code, out, err = run("Hello.", *adapters, "-o", "a.wav")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: cannot read damaged/adapter_model.safetensors: ")
+    assert "\nother: does not fit this base: " in err
+    assert not list(Path().glob("a*.wav"))
+
+
+@pytest.mark.usefixtures("files")
 def test_a_model_without_a_codec_needs_the_base_or_the_option(run: Run) -> None:
     for path in Path("two").glob("*.pth"):
         if path.name != "model.pth":

@@ -107,7 +107,7 @@ def test_a_special_token_beyond_the_vocabulary_is_an_error(folder: Path) -> None
     load_dual_ar(folder)
 
     write_semantic_tokens(folder, range(1039, 2063), **{"<|pad|>": 2063})
-    with pytest.raises(CheckpointError, match="below vocab_size = 2063, .* largest id of 2063"):
+    with pytest.raises(CheckpointError, match=r"below vocab_size = 2063, .* largest id of 2063"):
         load_dual_ar(folder)
 
 
