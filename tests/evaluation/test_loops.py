@@ -60,3 +60,18 @@ def test_pause_is_no_loop() -> None:
 def test_short_and_empty_sequences_are_no_loop() -> None:
     assert share(np.zeros((4, 10), int)) == 0
     assert share(np.zeros((4, 0), int)) == 0
+
+
+@pytest.mark.parametrize(("num_changed", "num_repeated"), [(3, 13), (4, 0)])
+def test_thirteen_of_sixteen_equal_codes_are_a_repetition(
+    num_changed: int, num_repeated: int
+) -> None:
+    sequence = np.concatenate([np.arange(40), np.arange(16)])[None]
+    sequence[0, 42 : 42 + 4 * num_changed : 4] += 1000
+    assert share(sequence) == pytest.approx(num_repeated / 56)
+
+
+def test_the_second_round_repeats_the_first_one() -> None:
+    twice, first = np.tile(codes(40), 2), np.arange(80) < 40
+    assert looped_share(twice, first) == 0
+    assert looped_share(twice, ~first) == 0.5

@@ -241,3 +241,48 @@ def test_a_checkpoint_with_a_problem_is_not_even_the_least_bad(ended_share: floa
     assert rows["step-1"].failures == ("cannot be chosen: cut",)
     assert choice.warning
     assert choice.warning.endswith("Not to be chosen: step-1 (cut), step-2 (it is untrained).")
+
+
+def test_shares_at_the_thresholds_pass() -> None:
+    at_thresholds = sentences(ended_share=[1.0] * 9 + [0.0], looped_share=[1.0] + [0.0] * 9)
+    rows, _ = run({"base": sentences(), "step-1": at_thresholds})
+    assert rows["step-1"].failures == ()
+
+
+def test_error_rate_above_the_margin_fails_though_its_interval_includes_the_margin() -> None:
+    rows, _ = run({"base": sentences(), "step-1": sentences(cer=[0.2] * 4 + [0.32] * 6)})
+    (failure,) = rows["step-1"].failures
+    assert "character error rate is +0.07" in failure
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"similarity": 0.5}, {"similarity": 0.5, "cer": [0.2] * 9 + [0.0]}],
+    ids=["another voice", "fewer errors by chance"],
+)
+def test_checkpoint_is_not_better_than_the_base(values: dict[str, float]) -> None:
+    _, choice = run({"base": sentences(), "step-1": sentences(**values)})
+    assert choice.warning
+    assert choice.warning.startswith("No checkpoint is better than the base.")
+
+
+def test_least_bad_of_as_many_errors_ends_most_sentences() -> None:
+    _, choice = run(
+        {
+            "base": sentences(),
+            "step-1": sentences(ended_share=0.1),
+            "step-2": sentences(ended_share=0.5),
+        }
+    )
+    assert choice.checkpoint == "step-2"
+
+
+def test_similarity_that_some_checkpoints_lack_does_not_decide() -> None:
+    _, choice = run(
+        {
+            "base": sentences(voice_difference=6.0),
+            "step-1": drop(sentences(voice_difference=1.0), "similarity"),
+            "step-2": sentences(voice_difference=2.0, similarity=0.9),
+        }
+    )
+    assert choice.checkpoint == "step-1"

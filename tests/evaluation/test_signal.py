@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fishdvc.evaluation.results import Utterance
-from fishdvc.evaluation.signal import METRICS, SignalJudge, ltas_db
+from fishdvc.evaluation.signal import METRICS, SignalJudge, f0_range, ltas_db, silent_frames
 from tests.evaluation.speech import RATE_HZ, buzz, utterance
 
 
@@ -62,9 +62,32 @@ def test_clipped_samples_are_counted(judge: SignalJudge) -> None:
     assert values["clipped_share"] == pytest.approx(320 / len(samples))
 
 
-def test_higher_voice_differs_in_semitones(judge: SignalJudge) -> None:
-    values = measure(judge, utterance(buzz(200 * 2 ** (3 / 12), 2)))
-    assert values["f0_difference_semitones"] == pytest.approx(3, abs=0.05)
+@pytest.mark.parametrize(
+    ("semitones", "difference"), [(3, 3), (-3, 3), (15, 12)], ids=["higher", "lower", "most"]
+)
+def test_another_pitch_differs_in_semitones(
+    semitones: int, difference: float, judge: SignalJudge
+) -> None:
+    values = measure(judge, utterance(buzz(200 * 2 ** (semitones / 12), 2)))
+    assert values["f0_difference_semitones"] == pytest.approx(difference, abs=0.05)
+
+
+def test_each_speaker_is_compared_with_its_own_voice() -> None:
+    judge = SignalJudge({"ann": [utterance(buzz(200, 1))], "bob": [utterance(buzz(250, 2))]})
+    spoken = utterance(buzz(250, 2), speaker="bob")
+    assert measure(judge, spoken)["f0_difference_semitones"] == pytest.approx(0, abs=0.05)
+    assert measure(judge, spoken)["duration_ratio"] == pytest.approx(1)
+
+
+def test_range_of_pitch_is_from_the_10th_to_the_90th_percentile() -> None:
+    assert f0_range(np.arange(101.0)) == pytest.approx(80)
+
+
+def test_frames_35_db_below_the_loudest_ones_are_silent() -> None:
+    frames = np.full((100, RATE_HZ // 50), 0.5, np.float32)
+    frames[3] *= 10 ** (-34 / 20)
+    frames[7] *= 10 ** (-36 / 20)
+    assert np.flatnonzero(silent_frames(frames.ravel())).tolist() == [7]
 
 
 def test_wider_range_of_pitch_is_positive(judge: SignalJudge) -> None:

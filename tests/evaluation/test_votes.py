@@ -79,3 +79,16 @@ def test_votes_count_for_the_speech_that_was_heard_only() -> None:
         "['step_000000020', 'step_000000030']; vote on the new page"
     ]
     assert count_wins(votes[:3], players)[1] == []
+
+
+def test_a_vote_on_another_sentence_does_not_count() -> None:
+    def player(audio: str) -> Player:
+        return Player(audio="", audio_hash=audio, spectrogram="", heard=None, metrics={})
+
+    players = {
+        "base": {"a": player("1"), "b": player("3")},
+        "step_000000020": {"a": player("2"), "b": player("4")},
+    }
+    wins, lines = count_wins([Vote(**GOOD), Vote(**GOOD | {"sentence": "b"})], players)
+    assert wins == {"base": 1, "step_000000020": 0}
+    assert lines[0].startswith("not counted: 1 of 2 votes")
