@@ -73,3 +73,12 @@ def test_bars_have_heights_in_proportion_to_the_counts() -> None:
 def test_empty_bins_have_no_height(counts: tuple[int, ...]) -> None:
     histogram = Histogram(name="a_s", title="A", edges=(0.0, 1.0, 2.0), counts=counts)
     assert bar_chart(histogram).bars[0][3] == 0
+
+
+def test_bars_are_as_wide_as_their_bins() -> None:
+    histogram = Histogram(name="a_s", title="A", edges=(0.0, 1.0, 4.0), counts=(1, 2))
+    chart = bar_chart(histogram)
+    (left, _, width, _, _), (next_left, _, next_width, _, _) = chart.bars
+    assert (left, next_left) == (LEFT, LEFT + (WIDTH - LEFT - RIGHT) / 4)
+    assert (width + 1) * 3 == pytest.approx(next_width + 1)
+    assert [text for *_, text in chart.bars] == ["0 to 1: 1", "1 to 4: 2"]
