@@ -1,102 +1,16 @@
 """The listening page in a headless Chromium, opened from the disk."""
 
 import json
-import time
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
 import pytest
 
-from fishdvc.corpus.findings import DataWarning
-from fishdvc.evaluation.page.page import write_page
-from fishdvc.evaluation.results import Evaluation, Sentence
-from fishdvc.evaluation.votes import read_votes
-from tests.evaluation.page.browser import CHROMIUM, Browser, run_browser
-from tests.evaluation.page.example import (
-    RATE_HZ,
-    make_curves,
-    make_data_report,
-    make_evaluation,
-    write_all_media,
-)
+from fishdvc.evaluation.results import Evaluation
+from tests.evaluation.page.browser import NEEDS_CHROMIUM, Browser
+from tests.evaluation.page.hostile import HOSTILE, HOSTILE_NAME
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
-    pytest.mark.xdist_group("browser"),
-]
-
-HOSTILE = """<script>hacked=1</script><img src=x onerror=hacked=1>"'&{{7*7}}</h3>"""
-HOSTILE_NAME = """a "b" 'c' #1 100% ?<i>&amp;"""
-NUM_CHECKPOINTS = 50
-
-
-def make_page(folder: Path) -> Evaluation:
-    """Write a page with 50 checkpoints and with short sounds, in which every string is hostile."""
-    sentences = (
-        Sentence(name="first", text="Good bye.", speaker="A", source="held_out", reference="r"),
-        Sentence(name=HOSTILE_NAME, text=HOSTILE, speaker=HOSTILE, source="own", reference=HOSTILE),
-    )
-    evaluation = make_evaluation(num_checkpoints=NUM_CHECKPOINTS, sentences=sentences)
-    *rows, last = evaluation.rows
-    evaluation = replace(
-        evaluation,
-        metrics=tuple(
-            replace(metric, title=metric.title + HOSTILE, meaning=HOSTILE)
-            for metric in evaluation.metrics
-        ),
-        rows=(*rows, replace(last, failures=(HOSTILE,))),
-        players={
-            row: {name: replace(player, heard=HOSTILE) for name, player in players.items()}
-            for row, players in evaluation.players.items()
-        },
-        choice=replace(evaluation.choice, reason=HOSTILE, warning=HOSTILE),
-        not_measured=(HOSTILE,),
-    )
-    time_s = np.arange(int(0.3 * RATE_HZ)) / RATE_HZ
-    tone = (0.3 * np.sin(2 * np.pi * 300 * time_s)).astype(np.float32)
-    # The rows that the tests show or compare.
-    names = {row.name for row in (*rows[:4], rows[7], last)} | {*evaluation.choice.compare_first}
-    shown = tuple(row for row in evaluation.rows if row.name in names)
-    write_all_media(folder, replace(evaluation, rows=shown), [tone] * len(sentences))
-    report = make_data_report()
-    speaker = replace(report.speakers[0], name=HOSTILE)
-    warning = DataWarning(kind="x", message=HOSTILE, advice=HOSTILE, files=(HOSTILE,))
-    histogram = replace(report.histograms[0], title=HOSTILE)
-    report = replace(report, speakers=(speaker,), warnings=(warning,), histograms=(histogram,))
-    curves = {f"{HOSTILE} {name}": points for name, points in make_curves(1000).items()}
-    write_page(folder, evaluation, curves=curves, data_report=report)
-    return evaluation
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
-    """A page and what it shows."""
-    folder = tmp_path_factory.mktemp("page") / "a page #1"
-    return folder / "index.html", make_page(folder)
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser."""
-    with run_browser(tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(running: Browser, written: tuple[Path, Evaluation]) -> Iterator[Browser]:
-    """A browser that shows the page. After each test, it must not have complained."""
-    running.set_window(width=1280, height=900)
-    running.events.clear()
-    running.open(written[0])
-    yield running
-    assert running.complaints() == []
-    outside = [url for url in running.requested() if not url.startswith("file://")]
-    # The export is an object in memory. The icon is empty.
-    assert [url for url in outside if not url.startswith(("blob:", "data:"))] == []
-    running.evaluate("saved = true")
+pytestmark = NEEDS_CHROMIUM
 
 
 def order(browser: Browser) -> list[str]:
@@ -160,6 +74,14 @@ def test_every_column_sorts_the_checkpoints_in_both_orders(
     assert order(browser) == [row.name for row in rows]
 
 
+def test_a_value_that_was_not_measured_is_last_in_both_orders(browser: Browser) -> None:
+    first = order(browser)[0]
+    browser.evaluate("document.querySelector('.sorted tr').children[2].dataset.value = 'nan'")
+    for _ in range(2):
+        browser.click(".checkpoints thead th:nth-child(3) button")
+        assert order(browser)[-1] == first
+
+
 def test_a_player_plays_stops_and_ends(browser: Browser) -> None:
     button = ".first .clip:nth-child(2) .play"
     pressed = f"document.querySelector({json.dumps(button)}).ariaPressed"
@@ -172,6 +94,14 @@ def test_a_player_plays_stops_and_ends(browser: Browser) -> None:
     browser.click(button)
     browser.click(button)
     assert browser.evaluate("sound.paused && " + pressed) == "false"
+
+
+def test_a_click_in_the_middle_of_a_picture_plays_from_there(browser: Browser) -> None:
+    # The sound stays where it begins.
+    browser.evaluate("sound.preload = 'auto'; sound.play = () => Promise.resolve()")
+    browser.click(".first .clip:nth-child(2) .picture")
+    browser.wait_for("sound.currentTime > 0")
+    assert browser.evaluate("sound.currentTime / sound.duration") == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_file_with_any_name_is_played_and_drawn(browser: Browser) -> None:
@@ -214,71 +144,6 @@ def test_of_fifty_checkpoints_only_chosen_ones_load_pictures(
 def test_the_page_is_not_wider_than_the_window(width: int, browser: Browser) -> None:
     browser.set_window(width=width, height=740)
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def test_the_blind_test_by_keys_alone_exports_votes_that_are_read(
-    browser: Browser, tmp_path: Path
-) -> None:
-    browser.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
-    browser.evaluate("document.querySelector('.open-blind').focus()")
-    browser.press("Enter")
-    assert browser.evaluate("document.querySelector('#blind').open")
-    browser.press("1")
-    assert browser.evaluate("votes.length") == 0, "a clip cannot be chosen before it is heard"
-    assert "Step" not in browser.evaluate("document.querySelector('#blind').innerText")
-    expected = []
-    for key in ("1", "2", "2"):
-        browser.press(" ")
-        browser.wait_for("document.querySelectorAll('.hear.heard').length === 2")
-        rows = browser.evaluate("pair.cards.map(card => card.dataset.row)")
-        heard = browser.evaluate("pair.cards.map(card => card.dataset.audioHash)")
-        sentence = browser.evaluate("pair.article.dataset.sentence")
-        browser.press(key)
-        expected.append((sentence, *rows, *heard, rows[int(key) - 1]))
-    while browser.evaluate("document.activeElement.className") != "finish":
-        browser.press("Tab")
-    browser.press(" ")
-    while browser.evaluate("document.activeElement.className") != "export":
-        browser.press("Tab")
-    browser.press("Enter")
-    path = tmp_path / "votes.json"
-    end = time.monotonic() + 60
-    while not path.exists() and time.monotonic() < end:
-        browser.evaluate("1")
-    votes = read_votes(path)
-    assert [tuple(vote.model_dump().values()) for vote in votes] == expected
-    assert all(vote.audio_a != vote.audio_b for vote in votes)
-    browser.press("Escape")
-    assert not browser.evaluate("document.querySelector('#blind').open")
-    assert browser.evaluate("document.activeElement.className") == "open-blind"
-
-
-def test_the_blind_test_offers_inseparable_rows_first_and_each_pair_once(
-    browser: Browser, written: tuple[Path, Evaluation]
-) -> None:
-    def offered() -> tuple[str, ...]:
-        sentence, *rows = browser.evaluate(
-            "[pair.article.dataset.sentence, ...pair.cards.map(card => card.dataset.row)]"
-        )
-        return (sentence, *sorted(rows))
-
-    # The base, three checkpoints that are shown, and one that is hidden have ten pairs.
-    pairs = []
-    for _ in range(20):
-        # A pair that Esc leaves open is offered again.
-        browser.evaluate("openBlind()")
-        browser.press("Escape")
-        browser.evaluate("openBlind()")
-        pairs.append(offered())
-        browser.click("#blind .next")
-        browser.press("Escape")
-    assert len(set(pairs)) == 20
-    assert all(first != second for _, first, second in pairs)
-    assert not {"recording", "codec"} & {name for _, *rows in pairs for name in rows}
-    inseparable = tuple(sorted(written[1].choice.compare_first))
-    assert [pair[1:] for pair in pairs[:2]] == [inseparable] * 2
-    browser.evaluate("openBlind()")
-    assert offered() in pairs, "after all pairs, a second round begins"
 
 
 def test_tab_reaches_the_content_and_the_focus_is_visible(browser: Browser) -> None:
