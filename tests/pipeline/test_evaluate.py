@@ -211,6 +211,9 @@ def test_a_zero_adapter_ties_with_the_base_and_is_not_chosen(run: Run, adapters:
     figures = json.loads((OUT / "metrics.json").read_text())
     assert figures["chosen_step"] == 20
     assert figures["ended_share"] == figures["base_ended_share"]
+    assert (figures["val_loss"], figures["base_val_loss"]) == (7, 9)
+    # Two clips of each speaker with 13 frames of 46 ms.
+    assert (choice()["num_clips"], choice()["hours"]) == (4, 0.0003)
     assert len(figures) == 13
 
 
@@ -294,12 +297,12 @@ def test_a_killed_run_continues_and_one_more_checkpoint_costs_one_more(
 
 
 def test_only_chosen_steps_speak(run: Run, adapters: Adapters) -> None:
-    lora = adapters(nothing, nothing, nothing)
+    lora = adapters(nothing, nothing, nothing, nothing)
     run(lora, checkpoints=2)
-    assert list(table()) == [0, 10, 30]
+    assert list(table()) == [0, 20, 40]
     run(lora, checkpoints=(20,))
     assert list(table()) == [0, 20]
-    with pytest.raises(ParamsError, match=r"no checkpoint of steps \[25\]; choose from 10, 20, 30"):
+    with pytest.raises(ParamsError, match=r"steps \[25\]; choose from 10, 20, 30, 40"):
         run(lora, checkpoints=(20, 25))
 
 
