@@ -1,4 +1,4 @@
-"""Spectral losses between decoded and original speech. Phases are not compared."""
+"""Losses: spectra of decoded and original speech, without phases, and phones."""
 
 from collections.abc import Sequence
 
@@ -28,6 +28,16 @@ def mel_distance(decoded: Tensor, original: Tensor) -> Tensor:
         for floor, weight in MEL_FLOORS.items()
     )
     return torch.stack(list(differences)).sum()
+
+
+def soft_cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
+    """Compute the mean cross entropy of shares whose sum is below 1 where nothing is known.
+
+    Args:
+        logits: ``(..., classes)``.
+        shares: The same shape, from 0 to 1.
+    """
+    return -(shares * logits.log_softmax(dim=-1)).sum() / shares.sum()
 
 
 class SpectralLoss(nn.Module):

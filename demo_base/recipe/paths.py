@@ -9,9 +9,12 @@ TEXTS = Path("texts")
 KOKORO_VOICES = Path("package/voices")
 """Unpacked from the npm package kokoro-js."""
 SPEECH = Path("speech")
-"""``<voice>/<clip>.flac``, with a text in ``<clip>.lab`` where it is known."""
+"""``<voice>/<clip>.flac``, with ``<clip>.lab`` where the text is known, and for spoken clips
+``<clip>.phones``."""
 HELD_OUT_SPEECH = Path("held_out_speech")
 """As ``SPEECH``, for the evaluation only."""
+PHONE_LABELS = Path("phone_labels")
+"""``<voice>/<clip>.npy``, float16 ``(frames, len(PHONES))``."""
 CODES = Path("codes")
 """``<voice>/<clip>.npy``, int16 ``(num_codebooks, frames)``.
 

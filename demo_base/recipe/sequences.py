@@ -1,6 +1,6 @@
 """Draw the sequences of a training step of the dual-AR model, and locate their text and speech."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Self
 
@@ -19,6 +19,11 @@ SENTENCE_COUNTS = (1,) * 11 + (2, 2, 6, 6, 20)
 
 Generation with a reference and fine-tuning both use sequences of several sentences.
 """
+REFERENCE_SHARE = 0.5
+"""Share of the sequences that are laid out as references in generation: with one system turn.
+
+In fine-tuning, each sentence has its own.
+"""
 SHORTEST_SHARE = 0.15
 """Share of the sentences, the shortest, that training begins with."""
 
@@ -27,6 +32,10 @@ SHORTEST_SHARE = 0.15
 class PromptShape:
     """Numbers of tokens around a sentence's text, the same in every prompt."""
 
+    end_id: int
+    """Id of ``<|im_end|>``."""
+    num_system: int
+    """Tokens of the system turn before its ``<|im_end|>``."""
     num_before_text: int
     num_after_text: int
     """Up to and including ``<|voice|>``."""
@@ -38,7 +47,27 @@ class PromptShape:
             generation_prompt(tokenizer, text, num_codebooks=1)[0] for text in ("a", "b")
         )
         (position,) = np.flatnonzero(first != second)
-        return cls(int(position), len(first) - int(position) - 1)
+        return cls(
+            end_id=tokenizer.im_end_id,
+            num_system=int(np.argmax(first == tokenizer.im_end_id)),
+            num_before_text=int(position),
+            num_after_text=len(first) - int(position) - 1,
+        )
+
+    def continuing(self, sentence: TokenizedSentence) -> TokenizedSentence:
+        """Lay out a sentence that follows a reference: without the system turn but its end.
+
+        This ``<|im_end|>`` takes the place of the one of the reference, which a training example
+        leaves out.
+        """
+        return replace(sentence, ids=tuple(ids[self.num_system :] for ids in sentence.ids))
+
+    def text_range(self, sentence: TokenizedSentence) -> slice:
+        """Find the text in the tokens of a sentence."""
+        is_continuing = sentence.ids[0][0] == self.end_id
+        num_before = self.num_before_text - (self.num_system if is_continuing else 0)
+        num_after = sentence.codes.shape[1] + self.num_after_text
+        return slice(num_before, sentence.num_tokens - num_after)
 
 
 class SequenceSampler:
@@ -54,12 +83,13 @@ class SequenceSampler:
         *,
         shares: NDArray[np.float64],
         curriculum_steps: int,
+        shape: PromptShape,
         max_tokens: int,
         seed: int,
     ) -> None:
         """Take the sentences of each voice and the probability of each voice."""
         self.voices = [sorted(voice, key=lambda s: s.num_tokens) for voice in voices]
-        self.shares = shares
+        self.shares, self.shape = shares, shape
         self.curriculum_steps, self.max_tokens, self.seed = curriculum_steps, max_tokens, seed
 
     def sequences(self, step: int, num_frames: int) -> list[list[TokenizedSentence]]:
@@ -73,6 +103,8 @@ class SequenceSampler:
             voice = self.voices[rng.choice(len(self.voices), p=self.shares)]
             num_known = max(1, int(known * len(voice)))
             sequence = [voice[i] for i in rng.integers(num_known, size=length)]
+            if rng.random() < REFERENCE_SHARE:
+                sequence[1:] = map(self.shape.continuing, sequence[1:])
             ends = accumulate(sentence.num_tokens for sentence in sequence)
             drawn.append(
                 [s for s, end in zip(sequence, ends, strict=True) if end <= self.max_tokens]
@@ -124,8 +156,11 @@ def diagonal_log_weights(
         for sentence in sequence:
             end = start + sentence.num_tokens
             voice = end - sentence.codes.shape[1] - 1
-            text = slice(start + shape.num_before_text, voice + 1 - shape.num_after_text)
-            of_sequence[voice:end, text] = _gaussians(end - voice, text.stop - text.start, spread)
+            text = shape.text_range(sentence)
+            num_text_tokens = text.stop - text.start
+            of_sequence[voice:end, start + text.start : start + text.stop] = _gaussians(
+                end - voice, num_text_tokens, spread
+            )
             start = end
     return weights
 

@@ -12,6 +12,7 @@ from demo_base.recipe import patterns
 from demo_base.recipe.crops import CropTrainingParams
 from demo_base.recipe.initialize import code_entropy_bits, copy_weights
 from demo_base.recipe.stages.encode import EncodeParams
+from demo_base.recipe.stages.label_phones import PhonesParams
 from demo_base.recipe.stages.synthesize import SynthesizeParams
 from demo_base.recipe.stages.train_codec import CodecParams
 from demo_base.recipe.stages.train_dual_ar import DualARParams
@@ -28,6 +29,7 @@ STAGES = yaml.safe_load((RECIPE / "dvc.yaml").read_text())["stages"]
 SECTIONS: dict[str, type[Checked]] = {
     "texts": TextsParams,
     "synthesize": SynthesizeParams,
+    "phones": PhonesParams,
     "codec": CodecParams,
     "head": CropTrainingParams,
     "tokenizer": TokenizerParams,
@@ -102,7 +104,8 @@ def test_a_resumed_training_gives_the_weights_of_an_uninterrupted_one(
                 raise StoppedError
             return {"loss": layer(torch.tensor([1.0, number])).square().mean()}
 
-        train(nn.ModuleDict({"layer": layer}), step, params, state=state)
+        modules = nn.ModuleDict({"layer": layer})
+        train(modules, step, params, state=state, matrices=[layer.weight])
         return layer.weight.detach()
 
     monkeypatch.setattr("demo_base.recipe.training_loop.SAVE_EVERY_S", -1.0)

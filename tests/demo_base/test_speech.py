@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from demo_base.recipe import paths, speakers
-from demo_base.recipe.speakers import Kokoro, trim_silence, voice_names
+from demo_base.recipe.phones import Phone, read_phones
+from demo_base.recipe.speakers import Kokoro, Speech, speech_range, voice_names
 from demo_base.recipe.stages import speak_held_out, synthesize
 from demo_base.recipe.stages.encode import EncodeParams, codes_voices
 from demo_base.recipe.stages.synthesize import Clip, SynthesizeParams, spoken_clips, write_clips
@@ -19,6 +20,8 @@ PARAMS = SynthesizeParams(
     held_out_voices=("bm_a", "am_a"),
     num_mixed_voices=2,
     voices_per_text=2,
+    min_kokoro_speed=0.8,
+    max_kokoro_speed=1.2,
     num_kokoro_texts=4,
     num_hibari_texts=8,
     hibari_speeds=(0.9, 1.0),
@@ -26,11 +29,11 @@ PARAMS = SynthesizeParams(
 TEXTS = [f"Text {number}." for number in range(20)]
 
 
-def fake_speech(text: str, voice: str) -> Waveform:
+def fake_speech(text: str, voice: str, *, speed: float) -> tuple[Waveform, list[Phone]]:
     if text == "Bad.":
         raise AudioError("nothing to say")
     noise = np.random.default_rng(len(voice)).normal(0, 0.1, 8000).astype(np.float32)
-    return Waveform(samples=noise, sample_rate_hz=16000)
+    return Waveform(samples=noise, sample_rate_hz=16000), [Phone(0.0, 0.5 / speed, "h")]
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +66,9 @@ def test_no_held_out_or_left_out_voice_speaks_a_training_text() -> None:
     voices = {name for clip in clips for name in clip.path.parent.name.split("+")}
     assert voices <= {"af_a", "af_c", "af_d", "hibari-90", "hibari-100"}
     assert len({clip.path for clip in clips}) == len(clips)
+    speeds = {clip.speed for clip in clips[:8]}
+    assert len(speeds) == 8
+    assert all(0.8 <= speed <= 1.2 for speed in speeds)
 
 
 def test_more_texts_leave_the_clips_of_the_others_as_they_are() -> None:
@@ -87,9 +93,9 @@ def test_only_missing_clips_are_spoken_and_unwanted_ones_are_deleted(
 ) -> None:
     spoken: list[str] = []
 
-    def speak(text: str, voice: str) -> Waveform:
+    def speak(text: str, voice: str, *, speed: float) -> tuple[Waveform, list[Phone]]:
         spoken.append(text)
-        return fake_speech(text, voice)
+        return fake_speech(text, voice, speed=speed)
 
     monkeypatch.setattr(synthesize, "speak", speak)
     kept, changed, unwanted = (paths.SPEECH / "af_a" / f"{n}.flac" for n in range(3))
@@ -99,8 +105,14 @@ def test_only_missing_clips_are_spoken_and_unwanted_ones_are_deleted(
     assert spoken == ["a", "b", "c", "new"]
     assert changed.with_suffix(".lab").read_text() == "new"
     assert {path.name for path in (paths.SPEECH / "af_a").iterdir()} == {
-        *("0.flac", "0.lab", "1.flac", "1.lab")
+        *("0.flac", "0.lab", "0.phones", "1.flac", "1.lab", "1.phones")
     }
+
+
+def test_the_phones_of_a_spoken_clip_are_written_beside_it() -> None:
+    path = paths.SPEECH / "af_a" / "0.flac"
+    write_clips(paths.SPEECH, [Clip(path, "Good.", speed=1.25)])
+    assert read_phones(path.with_suffix(".phones")) == [Phone(0.0, 0.4, "h")]
 
 
 def test_a_run_that_is_killed_does_not_leave_a_clip_with_the_text_of_another(
@@ -138,7 +150,7 @@ def test_clips_have_one_loudness() -> None:
 class FakeSession:
     def run(self, _: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         self.inputs = inputs
-        return [np.ones((1, 5), np.float32)]
+        return [np.ones((1, 8), np.float32), np.array([[1.0, 2.0, 1.0, 4.0]])]
 
 
 @pytest.fixture
@@ -154,9 +166,13 @@ def test_a_mixed_voice_has_the_mean_style_at_the_number_of_phonemes(kokoro: Koko
     for name, value in (("af_a", 0.0), ("af_c", 4.0)):
         rows = np.repeat(np.arange(3, dtype=np.float32) + value, 256)
         (paths.KOKORO_VOICES / f"{name}.bin").write_bytes(rows.tobytes())
-    assert kokoro("A?B", "af_a+af_c").shape == (5,)
+    speech = kokoro("A?B", "af_a+af_c", speed=1.2)
+    assert speech.samples.shape == (8,)
+    assert speech.symbols == ["_", "a", "b", "_"]
+    assert speech.durations == [1.0, 2.0, 1.0, 4.0]
     inputs = kokoro.session.inputs
     assert inputs["tokens"].tolist() == [[0, 7, 8, 0]]
+    assert inputs["speed"] == pytest.approx([1.2])
     assert inputs["style"].shape == (1, 256)
     assert (inputs["style"] == 3.0).all()
 
@@ -164,13 +180,24 @@ def test_a_mixed_voice_has_the_mean_style_at_the_number_of_phonemes(kokoro: Koko
 @pytest.mark.parametrize("text", ["?", "abab"])
 def test_a_text_without_phonemes_or_with_too_many_is_an_error(kokoro: Kokoro, text: str) -> None:
     with pytest.raises(AudioError, match="1 to 3 phonemes"):
-        kokoro(text, "af_a")
+        kokoro(text, "af_a", speed=1.0)
 
 
-def test_a_slower_voice_of_hibari_is_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    tone = np.sin(np.arange(24000, dtype=np.float32))
-    monkeypatch.setattr(speakers, "_hibari", lambda: lambda _text, seed: tone + 0 * seed)
-    assert speakers.speak("a", "hibari-80").duration_s == pytest.approx(1.25)
+def test_a_slower_voice_of_hibari_is_longer_and_so_are_its_phones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tone = np.zeros(48000, np.float32)
+    tone[24000:] = np.sin(np.arange(24000, dtype=np.float32))
+    speech = Speech(tone, ["_", "a", "ː", "_"], [1, 0.5, 0.25, 0.25])
+    monkeypatch.setattr(speakers, "_hibari", lambda: lambda _text: speech)
+    audio, phones = speakers.speak("a", "hibari-80", speed=1.0)
+
+    assert audio.duration_s == pytest.approx((1 + speakers.MARGIN_S) / 0.8)
+    assert [phone.symbol for phone in phones] == ["_", "a", "_"]
+    times = [time for phone in phones for time in phone[:2]]
+    start_s = speakers.MARGIN_S - speakers.LAG_S
+    expected = [0, start_s, start_s, start_s + 0.75, start_s + 0.75, start_s + 1]
+    assert times == pytest.approx([time / 0.8 for time in expected])
 
 
 def test_silence_around_speech_is_cut_but_for_a_margin() -> None:
@@ -178,9 +205,7 @@ def test_silence_around_speech_is_cut_but_for_a_margin() -> None:
     samples[12000:24000] = 0.5
     samples[24000:] = 0.0005
     margin = round(speakers.MARGIN_S * speakers.MODEL_RATE_HZ)
-    trimmed = trim_silence(samples)
-    assert len(trimmed) == 12000 + 2 * margin
-    assert trimmed[margin] == 0.5
+    assert speech_range(samples) == slice(12000 - margin, 24000 + margin)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,19 @@
 """Encode clips with a text, one ``.npy`` file of codes per clip, for the dual-AR model.
 
-Clips of Kokoro are also played slower and faster. These are further voices, lower and higher ones.
+Clips of Kokoro are also played slower and faster, with a random frequency response. These are
+further voices, lower and higher ones.
 """
 
 from functools import cache, partial
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import torch
 from pydantic import Field
 
 from demo_base.recipe import paths
+from demo_base.recipe.equalizer import equalized
 from demo_base.recipe.voices import group_of, is_female
 from fishdvc.audio.resample import resample
 from fishdvc.audio.waveform import read_waveform
@@ -48,6 +51,9 @@ def encode_clip(path: Path, *, params: EncodeParams) -> int:
     for voice, speed in codes_voices(path.parent.name, params).items():
         rate_hz = round(audio.sample_rate_hz * speed)
         samples = resample(torch.from_numpy(audio.samples), rate_hz, audio.sample_rate_hz)
+        if speed != 1:
+            rng = np.random.default_rng(crc32(f"{voice}/{path.stem}".encode()))
+            samples = torch.from_numpy(equalized(samples.numpy(), audio.sample_rate_hz, rng))
         if len(samples) < _codec().config.min_num_samples:
             continue
         codes, _ = _codec().encode(samples[None], torch.tensor([len(samples)]))

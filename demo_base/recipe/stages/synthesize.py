@@ -1,5 +1,6 @@
 """Speak the texts with Kokoro and hibari, and decode the human recordings. All speech is 16 kHz.
 
+The phones of spoken clips and their times are written beside them.
 README.md has the packages and the licences of the speech.
 """
 
@@ -13,6 +14,7 @@ from tempfile import NamedTemporaryFile
 from pydantic import Field
 
 from demo_base.recipe import paths
+from demo_base.recipe.phones import Phone, write_phones
 from demo_base.recipe.speakers import speak, voice_names
 from demo_base.recipe.voices import HUMAN_VOICES
 from fishdvc.audio.loudness import loudness_gain
@@ -34,6 +36,8 @@ class SynthesizeParams(Checked):
     )
     num_mixed_voices: int = Field(description="Means of two voices of Kokoro.", ge=0)
     voices_per_text: int = Field(description="Voices of Kokoro that speak a text.", ge=1)
+    min_kokoro_speed: float = Field(description="Slowest tempo of Kokoro.", gt=0)
+    max_kokoro_speed: float = Field(description="Fastest tempo of Kokoro.", gt=0)
     num_kokoro_texts: int = Field(description="Texts that Kokoro speaks, the first ones.", ge=1)
     num_hibari_texts: int = Field(description="Texts that hibari speaks, the first ones.", ge=0)
     hibari_speeds: Items[float] = Field(
@@ -50,6 +54,8 @@ class Clip:
     """In ``<clip>.lab``. None if it is unknown."""
     recording: Path | None = None
     """A human recording to decode. None: the text is spoken."""
+    speed: float = 1.0
+    """Tempo of Kokoro."""
 
     def is_written(self) -> bool:
         """Return whether the clip exists with this text."""
@@ -80,11 +86,12 @@ def decoded(recording: Path) -> Waveform:
 
 def write_clip(clip: Clip) -> str | None:
     """Write a clip and its text. Return the problem of a clip that is left out."""
+    phones: list[Phone] | None = None
     try:
         if clip.recording:
             audio = decoded(clip.recording)
         else:
-            audio = speak(clip.text or "", clip.path.parent.name)
+            audio, phones = speak(clip.text or "", clip.path.parent.name, speed=clip.speed)
         audio = normalized(audio)
     except (AudioError, subprocess.CalledProcessError) as error:
         return f"{clip.path}: {error}"
@@ -93,6 +100,8 @@ def write_clip(clip: Clip) -> str | None:
     clip.path.unlink(missing_ok=True)
     if clip.text is not None:
         clip.path.with_suffix(".lab").write_text(clip.text, encoding="utf-8")
+    if phones is not None:
+        write_phones(clip.path.with_suffix(".phones"), phones)
     with atomic_file(clip.path) as partial:
         write_flac(partial, audio, comment="demo base")
     return None
@@ -102,7 +111,8 @@ def write_clips(folder: Path, clips: Sequence[Clip]) -> None:
     """Write the clips that a folder lacks, and delete all others in it."""
     for path in set(folder.glob("*/*.flac")) - {clip.path for clip in clips}:
         path.unlink()
-        path.with_suffix(".lab").unlink(missing_ok=True)
+        for suffix in (".lab", ".phones"):
+            path.with_suffix(suffix).unlink(missing_ok=True)
     missing = [clip for clip in clips if not clip.is_written()]
     results = list(map_in_processes(write_clip, missing, workers=0, label=str(folder)))
     problems = [result for result in results if result]
@@ -128,15 +138,17 @@ def spoken_clips(texts: Sequence[str], params: SynthesizeParams) -> Iterator[Cli
         seed=params.seed,
     )
     for number, text in enumerate(texts[: params.num_kokoro_texts]):
-        for voice in random.Random(number).sample(voices, params.voices_per_text):
-            yield Clip(paths.SPEECH / voice / f"{number:05d}.flac", text)
+        rng = random.Random(number)
+        for voice in rng.sample(voices, params.voices_per_text):
+            speed = rng.uniform(params.min_kokoro_speed, params.max_kokoro_speed)
+            yield Clip(paths.SPEECH / voice / f"{number:05d}.flac", text, speed=speed)
     for number, text in enumerate(texts[: params.num_hibari_texts]):
         speed = random.Random(number).choice(params.hibari_speeds)
         yield Clip(paths.SPEECH / f"hibari-{speed * 100:.0f}" / f"{number:05d}.flac", text)
 
 
 def main() -> None:
-    """Write ``<voice>/<clip>.flac`` with its text in ``<clip>.lab``; human clips may have none."""
+    """Write ``<voice>/<clip>.flac``, with its text in ``<clip>.lab`` if it is known."""
     params = read_params(paths.PARAMS, "synthesize", SynthesizeParams)
     texts = (paths.TEXTS / "train.txt").read_text().splitlines()
     write_clips(paths.SPEECH, [*recorded_clips(), *spoken_clips(texts, params)])

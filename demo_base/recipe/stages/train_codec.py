@@ -1,7 +1,11 @@
-"""Train the codec's encoder, FSQ and upsampling against the mel spectrogram.
+"""Train the codec's encoder, FSQ and upsampling against the mel spectrogram and the phones.
 
-A temporary decoder reads the mel spectrogram. A step of the waveform head costs ten times as much
-as a step of this training, so the head is trained in a stage of its own.
+A temporary decoder reads the mel spectrogram, and a temporary classifier reads the phone from the
+first code of each frame. The slow transformer chooses this code. Without the classifier it says
+nothing about the phone, and a model that chooses it cannot follow the text.
+
+A step of the waveform head costs ten times as much as a step of this training, so the head is
+trained in a stage of its own.
 """
 
 from pathlib import Path
@@ -18,7 +22,8 @@ from demo_base.recipe.initialize import (
     copy_weights,
     random_codec,
 )
-from demo_base.recipe.losses import mel_distance
+from demo_base.recipe.losses import mel_distance, soft_cross_entropy
+from demo_base.recipe.phones import PHONES
 from demo_base.recipe.training_loop import train
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
@@ -28,6 +33,7 @@ from fishdvc.codec.quantizer import CodebookProjection
 from fishdvc.params import read_params
 
 NUM_INITIAL_CROPS = 256
+PHONE_DIM = 256
 
 
 class CodecParams(CropTrainingParams):
@@ -35,6 +41,9 @@ class CodecParams(CropTrainingParams):
 
     latent_limit: float = Field(description="Limit of the latents before FSQ.", gt=0)
     latent_penalty: float = Field(description="Weight of the penalty beyond the limit.", ge=0)
+    phone_weight: float = Field(
+        description="Weight of the cross entropy of the phone after the first code.", ge=0
+    )
 
 
 def mel_decoder(channels: int, mean_mel: Tensor) -> nn.Module:
@@ -49,13 +58,32 @@ def mel_decoder(channels: int, mean_mel: Tensor) -> nn.Module:
     return nn.Sequential(block, last)
 
 
-def latent_excess(codec: Codec, latents: Tensor, limit: float) -> Tensor:
-    """Penalize values before FSQ beyond ``limit``, and their means away from 0."""
-    excess = latents.new_zeros(())
+def phone_predictor(coordinates: int) -> nn.Module:
+    """Build a network from the coordinates of a code to the logits of ``PHONES``."""
+    return nn.Sequential(
+        nn.Linear(coordinates, PHONE_DIM),
+        nn.GELU(),
+        nn.Linear(PHONE_DIM, PHONE_DIM),
+        nn.GELU(),
+        nn.Linear(PHONE_DIM, len(PHONES)),
+    )
+
+
+def fsq_inputs(codec: Codec, latents: Tensor) -> list[Tensor]:
+    """Project latents to the values before FSQ, ``(batch, frames, coordinates)`` per codebook."""
     fsq = codec.quantizer.residual_fsq
-    for projection, group in zip(fsq.rvqs, latents.chunk(fsq.num_codebooks, dim=1), strict=True):
-        assert isinstance(projection, CodebookProjection)
-        values = projection.project_in(group.transpose(1, 2))
+    projections = [p for p in fsq.rvqs if isinstance(p, CodebookProjection)]
+    groups = latents.chunk(fsq.num_codebooks, dim=1)
+    return [
+        projection.project_in(group.transpose(1, 2))
+        for projection, group in zip(projections, groups, strict=True)
+    ]
+
+
+def latent_excess(fsq_inputs: list[Tensor], limit: float) -> Tensor:
+    """Penalize values before FSQ beyond ``limit``, and their means away from 0."""
+    excess = fsq_inputs[0].new_zeros(())
+    for values in fsq_inputs:
         excess = excess + nn.functional.relu(values.abs() - limit).square().mean()
         excess = excess + values.mean(dim=(0, 1)).square().mean()
     return excess
@@ -66,9 +94,14 @@ def main() -> None:
     params = read_params(paths.PARAMS, "codec", CodecParams)
     torch.set_num_threads(1)
     config = CodecConfig.read(paths.CODEC_CONFIG)
-    crops = CropSampler(paths.SPEECH, params, frame_length_samples=config.frame_length_samples)
+    crops = CropSampler(
+        paths.SPEECH,
+        params,
+        frame_length_samples=config.frame_length_samples,
+        phone_labels=paths.PHONE_LABELS,
+    )
     log_mel = Codec(config, decoder=False).log_mel
-    mel = log_mel(crops.batch(0, NUM_INITIAL_CROPS))
+    mel = log_mel(crops.batch(0, NUM_INITIAL_CROPS).audio)
     codec = random_codec(config, mel, seed=params.seed)
     if params.initial_weights:
         initial = load_codec(Path(params.initial_weights), config)
@@ -76,26 +109,38 @@ def main() -> None:
         copy_weights(initial.quantizer, codec.quantizer)
     assert codec.quantizer.upsample is not None
     upsample = codec.quantizer.upsample
+    fsq = codec.quantizer.residual_fsq
     decoder = mel_decoder(config.quantizer.input_dim, mel.mean(dim=(0, 2)))
+    phones = phone_predictor(len(config.quantizer.levels))
 
     def step(number: int) -> dict[str, Tensor]:
+        batch = crops.batch(number)
+        assert batch.labels is not None
         with torch.no_grad():
-            mel = log_mel(crops.batch(number))
+            mel = log_mel(batch.audio)
         latents = codec.quantizer.downsample(codec.backbone(mel))
-        quantized = codec.quantizer.residual_fsq(latents)
+        quantized = fsq(latents)
+        values = fsq_inputs(codec, latents)
         decoded = decoder(upsample(quantized.latents))
         distance = mel_distance(decoded, mel)
-        excess = latent_excess(codec, latents, params.latent_limit)
+        excess = latent_excess(values, params.latent_limit)
+        phone_loss = soft_cross_entropy(phones(fsq.fsq(values[0])), batch.labels)
         bits = code_entropy_bits(quantized.codes.transpose(0, 1).flatten(1), config.codebook_size)
         return {
-            "loss": distance + params.latent_penalty * excess,
+            "loss": distance + params.latent_penalty * excess + params.phone_weight * phone_loss,
             "distance": distance,
+            "phone_loss": phone_loss,
             "mel_error": (decoded - mel).abs().mean(),
             "min_bits": bits.min(),
         }
 
     modules = nn.ModuleDict(
-        {"backbone": codec.backbone, "quantizer": codec.quantizer, "decoder": decoder}
+        {
+            "backbone": codec.backbone,
+            "quantizer": codec.quantizer,
+            "decoder": decoder,
+            "phones": phones,
+        }
     )
     train(modules, step, params, state=paths.STATES / "codec.pt")
     paths.ENCODER_WEIGHTS.parent.mkdir(parents=True, exist_ok=True)

@@ -99,14 +99,15 @@ def main() -> None:
         folder.name: read_sentences(tokenizer, folder, paths.SPEECH / folder.name.split("@")[0])
         for folder in sorted(paths.CODES.iterdir())
     }
+    shape = PromptShape.of(tokenizer)
     sampler = SequenceSampler(
         list(voices.values()),
         shares=voice_shares({name: len(voices[name]) for name in voices}, params.group_shares),
         curriculum_steps=params.curriculum_steps,
+        shape=shape,
         max_tokens=model.config.max_seq_len,
         seed=params.seed,
     )
-    shape = PromptShape.of(tokenizer)
 
     def step(number: int) -> dict[str, Tensor]:
         sequences = sampler.sequences(number, params.batch_frames)
@@ -134,7 +135,14 @@ def main() -> None:
             "attention_miss": miss,
         }
 
-    train(nn.ModuleDict({"model": model}), step, params, state=paths.STATES / "dual_ar.pt")
+    matrices = [p for name, p in model.named_parameters() if "layers." in name and p.ndim == 2]
+    train(
+        nn.ModuleDict({"model": model}),
+        step,
+        params,
+        state=paths.STATES / "dual_ar.pt",
+        matrices=matrices,
+    )
     weights = {k: v.to("cpu", torch.bfloat16) for k, v in model.state_dict().items()}
     torch.save(weights, paths.MODEL_WEIGHTS)
 

@@ -38,7 +38,7 @@ def main() -> None:
     spectral_loss = SpectralLoss(codec.log_mel, WINDOWS)
 
     def step(number: int) -> dict[str, Tensor]:
-        audio = crops.batch(number)
+        audio = crops.batch(number).audio
         with torch.no_grad():
             latents = codec.quantizer.downsample(codec.backbone(codec.log_mel(audio)))
             quantized = codec.quantizer.residual_fsq(latents).latents
