@@ -1,7 +1,7 @@
 """A training loop that can be stopped at any time and resumes from a state file."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ class TrainingParams(Checked):
 
     seed: int = Field(description="Seed of the weights and the batches.")
     num_steps: int = Field(description="Optimizer steps.", ge=1)
-    learning_rate: float = Field(description="Learning rate after the warm-up.", gt=0)
+    learning_rate: float = Field(description="Learning rate of AdamW after the warm-up.", gt=0)
     warmup_steps: int = Field(description="Steps of the warm-up.", ge=1)
     initial_weights: str | None = Field(
         description="File of weights to start from. null: random weights."
@@ -34,9 +34,8 @@ def train(
     params: TrainingParams,
     *,
     state: Path,
-    matrices: Sequence[nn.Parameter] = (),
 ) -> None:
-    """Train until ``params.num_steps``.
+    """Train with AdamW until ``params.num_steps``.
 
     The learning rate rises during the warm-up, stays, and falls to a tenth in the last 30 % of the
     steps. The training resumes from ``state`` if the file was saved with the same parameters;
@@ -48,30 +47,28 @@ def train(
         params: Parameters of the training.
         state: File of weights and optimizer. It must not be an output of a DVC stage, because DVC
             removes outputs before it runs a stage.
-        matrices: Weights that Muon trains (https://arxiv.org/abs/2502.16982). AdamW trains all
-            other parameters.
     """
     trained = [p for p in modules.parameters() if p.requires_grad]
-    optimizers = _optimizers(trained, matrices, params.learning_rate)
+    optimizer = torch.optim.AdamW(
+        trained, params.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+    )
     key = params.model_dump_json(exclude={"num_steps"})
     first = 0
     if state.exists() and (saved := torch.load(state, "cpu", weights_only=True))["key"] == key:
         modules.load_state_dict(saved["modules"])
-        for optimizer, content in zip(optimizers, saved["optimizers"], strict=True):
-            optimizer.load_state_dict(content)
+        optimizer.load_state_dict(saved["optimizer"])
         first = saved["step"]
     state.parent.mkdir(parents=True, exist_ok=True)
     saved_at_s = time.monotonic()
     sums: dict[str, float] = {}
     for number in range(first, params.num_steps):
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        for group in optimizer.param_groups:
             group["lr"] = params.learning_rate * _rate(number, params)
         figures = step(number)
-        modules.zero_grad()
+        optimizer.zero_grad()
         torch.autograd.backward(figures["loss"])
         nn.utils.clip_grad_norm_(trained, CLIP_NORM)
-        for optimizer in optimizers:
-            optimizer.step()
+        optimizer.step()
         for name, value in figures.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach()) / REPORT_EVERY_STEPS
         done = number + 1
@@ -84,26 +81,11 @@ def train(
                 "key": key,
                 "step": done,
                 "modules": modules.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                "optimizer": optimizer.state_dict(),
             }
             with atomic_file(state) as partial:
                 torch.save(content, partial)
             saved_at_s = time.monotonic()
-
-
-def _optimizers(
-    trained: Sequence[nn.Parameter], matrices: Sequence[nn.Parameter], learning_rate: float
-) -> list[torch.optim.Optimizer]:
-    of_muon = {id(matrix) for matrix in matrices}
-    others = [p for p in trained if id(p) not in of_muon]
-    adamw = torch.optim.AdamW(others, learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    if not matrices:
-        return [adamw]
-    # Updates as large as those of AdamW, so that one learning rate suits both.
-    muon = torch.optim.Muon(
-        matrices, learning_rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"
-    )
-    return [adamw, muon]
 
 
 def _rate(number: int, params: TrainingParams) -> float:

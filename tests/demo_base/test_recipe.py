@@ -104,8 +104,7 @@ def test_a_resumed_training_gives_the_weights_of_an_uninterrupted_one(
                 raise StoppedError
             return {"loss": layer(torch.tensor([1.0, number])).square().mean()}
 
-        modules = nn.ModuleDict({"layer": layer})
-        train(modules, step, params, state=state, matrices=[layer.weight])
+        train(nn.ModuleDict({"layer": layer}), step, params, state=state)
         return layer.weight.detach()
 
     monkeypatch.setattr("demo_base.recipe.training_loop.SAVE_EVERY_S", -1.0)

@@ -135,14 +135,7 @@ def main() -> None:
             "attention_miss": miss,
         }
 
-    matrices = [p for name, p in model.named_parameters() if "layers." in name and p.ndim == 2]
-    train(
-        nn.ModuleDict({"model": model}),
-        step,
-        params,
-        state=paths.STATES / "dual_ar.pt",
-        matrices=matrices,
-    )
+    train(nn.ModuleDict({"model": model}), step, params, state=paths.STATES / "dual_ar.pt")
     weights = {k: v.to("cpu", torch.bfloat16) for k, v in model.state_dict().items()}
     torch.save(weights, paths.MODEL_WEIGHTS)
 
