@@ -2,6 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -14,7 +15,11 @@ from demo_base.recipe.initialize import code_entropy_bits, copy_weights
 from demo_base.recipe.stages.encode import EncodeParams
 from demo_base.recipe.stages.label_phones import PhonesParams
 from demo_base.recipe.stages.synthesize import SynthesizeParams
-from demo_base.recipe.stages.train_codec import CodecParams
+from demo_base.recipe.stages.train_codec import (
+    CodecParams,
+    draw_num_kept,
+    keep_first_codebooks,
+)
 from demo_base.recipe.stages.train_dual_ar import DualARParams
 from demo_base.recipe.stages.train_tokenizer import TokenizerParams, learn_ranks, merge_pair
 from demo_base.recipe.stages.write_texts import TextsParams
@@ -46,6 +51,21 @@ def test_the_most_frequent_pair_is_merged_first_from_left_to_right() -> None:
 def test_the_entropy_of_eight_equally_frequent_codes_is_three_bits() -> None:
     codes = torch.stack([torch.arange(8), torch.zeros(8, dtype=torch.int64)])
     torch.testing.assert_close(code_entropy_bits(codes, 1024), torch.tensor([3.0, 0.0]))
+
+
+def test_the_latents_of_the_last_codebooks_are_dropped() -> None:
+    latents = torch.arange(1.0, 13.0).reshape(2, 6, 1)
+    kept = keep_first_codebooks(latents, torch.tensor([1, 3]), num_codebooks=3)
+    assert kept[..., 0].tolist() == [[1, 2, 0, 0, 0, 0], [7, 8, 9, 10, 11, 12]]
+
+
+def test_half_of_the_crops_keep_all_codebooks() -> None:
+    params = read_params(RECIPE / "params.yaml", "codec", CodecParams)
+    params = params.model_copy(update={"batch_size": 4000})
+    drawn = draw_num_kept(np.random.default_rng(0), params, num_codebooks=8)
+    counts = torch.bincount(drawn, minlength=9) / len(drawn)
+    expected = torch.tensor([0.0, *[0.5 / 7] * 7, 0.5])
+    torch.testing.assert_close(counts, expected, atol=0.03, rtol=0)
 
 
 def test_merged_weights_are_copied_to_layers_with_weight_norm() -> None:

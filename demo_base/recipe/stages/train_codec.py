@@ -4,12 +4,16 @@ A temporary decoder reads the mel spectrogram, and a temporary classifier reads 
 first code of each frame. The slow transformer chooses this code. Without the classifier it says
 nothing about the phone, and a model that chooses it cannot follow the text.
 
+In some crops, the decoder reads the first codebooks only. So they come to hold what matters most,
+and an error of the fast transformer in one of the last codes is hardly heard.
+
 A step of the waveform head costs ten times as much as a step of this training, so the head is
 trained in a stage of its own.
 """
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -41,6 +45,9 @@ class CodecParams(CropTrainingParams):
 
     latent_limit: float = Field(description="Limit of the latents before FSQ.", gt=0)
     latent_penalty: float = Field(description="Weight of the penalty beyond the limit.", ge=0)
+    all_codebooks_share: float = Field(
+        description="Share of the crops that keep all codebooks.", gt=0, le=1
+    )
     phone_weight: float = Field(
         description="Weight of the cross entropy of the phone after the first code.", ge=0
     )
@@ -67,6 +74,30 @@ def phone_predictor(coordinates: int) -> nn.Module:
         nn.GELU(),
         nn.Linear(PHONE_DIM, len(PHONES)),
     )
+
+
+def draw_num_kept(rng: np.random.Generator, params: CodecParams, num_codebooks: int) -> Tensor:
+    """Draw how many codebooks each crop keeps, ``(batch_size,)``: all, or 1 to all but one."""
+    drawn = rng.integers(1, num_codebooks, params.batch_size)
+    keeps_all = rng.random(params.batch_size) < params.all_codebooks_share
+    return torch.from_numpy(np.where(keeps_all, num_codebooks, drawn))
+
+
+def keep_first_codebooks(latents: Tensor, num_kept: Tensor, num_codebooks: int) -> Tensor:
+    """Set the latents of all but the first codebooks to 0 (nested dropout).
+
+    Rippel et al. 2014, https://arxiv.org/abs/1402.0915.
+
+    Args:
+        latents: ``(batch, channels, frames)``, the channels of one codebook after the other.
+        num_kept: Codebooks that each item of the batch keeps, ``(batch,)``.
+        num_codebooks: Number of codebooks.
+    """
+    codebook_of_channel = torch.arange(num_codebooks).repeat_interleave(
+        latents.shape[1] // num_codebooks
+    )
+    is_kept = codebook_of_channel < num_kept.unsqueeze(1)
+    return latents * is_kept.unsqueeze(2)
 
 
 def fsq_inputs(codec: Codec, latents: Tensor) -> list[Tensor]:
@@ -121,7 +152,10 @@ def main() -> None:
         latents = codec.quantizer.downsample(codec.backbone(mel))
         quantized = fsq(latents)
         values = fsq_inputs(codec, latents)
-        decoded = decoder(upsample(quantized.latents))
+        rng = np.random.default_rng((params.seed, number, 1))
+        num_kept = draw_num_kept(rng, params, fsq.num_codebooks)
+        kept = keep_first_codebooks(quantized.latents, num_kept, fsq.num_codebooks)
+        decoded = decoder(upsample(kept))
         distance = mel_distance(decoded, mel)
         excess = latent_excess(values, params.latent_limit)
         phone_loss = soft_cross_entropy(phones(fsq.fsq(values[0])), batch.labels)
