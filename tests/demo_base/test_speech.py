@@ -115,6 +115,13 @@ def test_the_phones_of_a_spoken_clip_are_written_beside_it() -> None:
     assert read_phones(path.with_suffix(".phones")) == [Phone(0.0, 0.4, "h")]
 
 
+def test_a_spoken_clip_without_its_phones_is_spoken_again() -> None:
+    clip = Clip(paths.SPEECH / "af_a" / "0.flac", "Good.")
+    write_clips(paths.SPEECH, [clip])
+    clip.path.with_suffix(".phones").unlink()
+    assert not clip.is_written()
+
+
 def test_a_run_that_is_killed_does_not_leave_a_clip_with_the_text_of_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

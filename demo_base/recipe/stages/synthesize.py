@@ -58,10 +58,11 @@ class Clip:
     """Tempo of Kokoro."""
 
     def is_written(self) -> bool:
-        """Return whether the clip exists with this text."""
+        """Return whether the clip exists with this text, and with its phones if it is spoken."""
         lab = self.path.with_suffix(".lab")
         written = lab.read_text(encoding="utf-8") if lab.exists() else None
-        return self.path.exists() and written == self.text
+        has_phones = self.recording or self.path.with_suffix(".phones").exists()
+        return self.path.exists() and written == self.text and bool(has_phones)
 
 
 def normalized(audio: Waveform) -> Waveform:
