@@ -12,6 +12,7 @@ from demo_base.recipe.phones import PHONES, Labels, means_between
 WHISPER_FRAME_S = 0.02
 CONTEXT_FRAMES = 2
 """Frames before and after a frame whose features the classifier also reads."""
+MIN_KNOWN_SHARE = 0.5
 HIDDEN_DIM = 384
 BATCH_FRAMES = 1024
 LEARNING_RATE = 1e-3
@@ -77,6 +78,18 @@ def in_context(clips: list[Labels]) -> tuple[Tensor, ...]:
         torch.from_numpy(np.pad(clip, padding, mode="edge")).unfold(0, width, 1).transpose(1, 2)
         for clip in clips
     )
+
+
+def frames_right(found: Labels, known: Labels) -> NDArray[np.bool_]:
+    """Return whether the likeliest phone is right, for the frames whose phone is mostly known.
+
+    Args:
+        found: Probabilities, ``(frames, len(PHONES))``.
+        known: Shares, the same shape.
+    """
+    is_known = known.sum(axis=1) > MIN_KNOWN_SHARE
+    right: NDArray[np.bool_] = found[is_known].argmax(axis=1) == known[is_known].argmax(axis=1)
+    return right
 
 
 def train_classifier(

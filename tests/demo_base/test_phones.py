@@ -7,7 +7,7 @@ import torch
 from demo_base.recipe import phone_classifier
 from demo_base.recipe.equalizer import BANDS_HZ, MAX_GAIN_DB, MAX_PEAK, equalized
 from demo_base.recipe.losses import soft_cross_entropy
-from demo_base.recipe.phone_classifier import in_context, train_classifier
+from demo_base.recipe.phone_classifier import frames_right, in_context, train_classifier
 from demo_base.recipe.phones import (
     PHONES,
     Phone,
@@ -66,6 +66,12 @@ def test_a_frame_has_its_neighbours_as_context() -> None:
     clip = np.array([[0.0], [1.0], [2.0]], np.float32)
     (frames,) = in_context([clip])
     assert frames[..., 0].tolist() == [[0, 0, 0, 1, 2], [0, 0, 1, 2, 2], [0, 1, 2, 2, 2]]
+
+
+def test_only_frames_whose_phone_is_known_count_as_right_or_wrong() -> None:
+    found = np.array([[0.6, 0.4], [0.6, 0.4], [0.6, 0.4]], np.float32)
+    known = np.array([[0.9, 0.1], [0.1, 0.8], [0.0, 0.0]], np.float32)
+    assert frames_right(found, known).tolist() == [True, False]
 
 
 def test_the_classifier_learns_phones_that_the_features_show(
