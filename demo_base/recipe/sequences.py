@@ -87,8 +87,14 @@ class SequenceSampler:
         max_tokens: int,
         seed: int,
     ) -> None:
-        """Take the sentences of each voice and the probability of each voice."""
-        self.voices = [sorted(voice, key=lambda s: s.num_tokens) for voice in voices]
+        """Take the sentences of each voice and the probability of each voice.
+
+        Sentences of more than ``max_tokens`` are left out. Each voice needs a shorter one.
+        """
+        self.voices = [
+            sorted((s for s in voice if s.num_tokens <= max_tokens), key=lambda s: s.num_tokens)
+            for voice in voices
+        ]
         self.shares, self.shape = shares, shape
         self.curriculum_steps, self.max_tokens, self.seed = curriculum_steps, max_tokens, seed
 

@@ -117,6 +117,16 @@ def test_no_sequence_exceeds_max_tokens(voice: list[TokenizedSentence], shape: P
     assert min(lengths) > 0
 
 
+def test_a_sentence_that_is_too_long_is_left_out(
+    voice: list[TokenizedSentence], shape: PromptShape
+) -> None:
+    longest = voice[30].num_tokens
+    sampler = sampler_of(voice, shape, curriculum_steps=1, max_tokens=longest)
+    drawn = [sequence for step in range(1, 40) for sequence in sampler.sequences(step, 400)]
+    assert all(drawn)
+    assert max(s.num_tokens for sequence in drawn for s in sequence) == longest
+
+
 def test_half_of_the_sequences_are_laid_out_as_references(
     voice: list[TokenizedSentence], tokenizer: Tokenizer, shape: PromptShape
 ) -> None:
