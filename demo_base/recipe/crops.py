@@ -47,7 +47,7 @@ class Crops(NamedTuple):
 class CropTrainingParams(TrainingParams):
     """Parameters of a training on crops of speech."""
 
-    batch_size: int = Field(description="Crops per step.", ge=1)
+    batch_size: int = Field(description="Crops per step and process.", ge=1)
     crop_frames: int = Field(description="Frames of codes per crop.", ge=1)
     group_shares: GroupShares = Field(description="Shares of the groups of voices in the crops.")
 

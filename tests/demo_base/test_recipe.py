@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor, distributed, multiprocessing, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from demo_base.recipe import patterns
@@ -23,7 +23,12 @@ from demo_base.recipe.stages.train_codec import (
 from demo_base.recipe.stages.train_dual_ar import DualARParams
 from demo_base.recipe.stages.train_tokenizer import TokenizerParams, learn_ranks, merge_pair
 from demo_base.recipe.stages.write_texts import TextsParams
-from demo_base.recipe.training_loop import TrainingParams, train
+from demo_base.recipe.training_loop import (
+    TrainingParams,
+    average_gradients,
+    train,
+    with_seed_of_process,
+)
 from fishdvc.params import read_params
 from fishdvc.storage.imports import imported_files
 from fishdvc.validation import Checked
@@ -132,3 +137,48 @@ def test_a_resumed_training_gives_the_weights_of_an_uninterrupted_one(
     with pytest.raises(StoppedError):
         run(tmp_path / "stopped.pt", stop_at=7)
     torch.testing.assert_close(run(tmp_path / "stopped.pt", stop_at=None), whole)
+
+
+PARAMS_OF_TWO = TrainingParams(
+    seed=5, num_steps=3, learning_rate=0.1, warmup_steps=1, initial_weights=None
+)
+
+
+def train_in_process(rank: int, folder: Path) -> None:
+    """Train two weights towards a number of this process; save them and averaged gradients."""
+    store = distributed.FileStore(str(folder / "store"), 2)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    # The processes start with different weights.
+    weights = nn.ParameterList([torch.tensor([1.0 + rank]), torch.tensor([2.0])])
+    number = with_seed_of_process(PARAMS_OF_TWO, rank).seed
+
+    def step(_: int) -> dict[str, Tensor]:
+        # Only one process uses the second weight.
+        loss = (weights[0] - number).square() + (weights[1].square() if rank else 0)
+        return {"loss": loss.sum()}
+
+    train(nn.ModuleDict({"weights": weights}), step, PARAMS_OF_TWO, state=folder / "state.pt")
+    trained = [weight.detach().clone() for weight in weights]
+    weights[0].grad, weights[1].grad = torch.tensor([rank + 1.0]), None
+    if rank:
+        weights[1].grad = torch.tensor([3.0])
+    average_gradients(list(weights))
+    torch.save((trained, [weight.grad for weight in weights]), folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def test_two_processes_train_one_model_on_the_mean_of_their_gradients(tmp_path: Path) -> None:
+    multiprocessing.spawn(train_in_process, (tmp_path,), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert first == second
+    trained, gradients = first
+    assert gradients == [torch.tensor([1.5]), torch.tensor([1.5])]
+
+    weights = nn.ParameterList([torch.tensor([1.0]), torch.tensor([2.0])])
+
+    def step(_: int) -> dict[str, Tensor]:
+        losses = (weights[0] - 5).square() + (weights[0] - 1005).square() + weights[1].square()
+        return {"loss": losses.sum() / 2}
+
+    train(nn.ModuleDict({"weights": weights}), step, PARAMS_OF_TWO, state=tmp_path / "one.pt")
+    torch.testing.assert_close(trained, [weight.detach() for weight in weights])

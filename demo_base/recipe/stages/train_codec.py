@@ -28,7 +28,7 @@ from demo_base.recipe.initialize import (
 )
 from demo_base.recipe.losses import mel_distance, soft_cross_entropy
 from demo_base.recipe.phones import PHONES
-from demo_base.recipe.training_loop import train
+from demo_base.recipe.training_loop import join_processes, train, with_seed_of_process
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
 from fishdvc.codec.config import CodecConfig
@@ -123,11 +123,12 @@ def latent_excess(fsq_inputs: list[Tensor], limit: float) -> Tensor:
 def main() -> None:
     """Write the codec's weights without the head."""
     params = read_params(paths.PARAMS, "codec", CodecParams)
-    torch.set_num_threads(1)
+    rank = join_processes()
+    own_params = with_seed_of_process(params, rank)
     config = CodecConfig.read(paths.CODEC_CONFIG)
     crops = CropSampler(
         paths.SPEECH,
-        params,
+        own_params,
         frame_length_samples=config.frame_length_samples,
         phone_labels=paths.PHONE_LABELS,
     )
@@ -152,7 +153,7 @@ def main() -> None:
         latents = codec.quantizer.downsample(codec.backbone(mel))
         quantized = fsq(latents)
         values = fsq_inputs(codec, latents)
-        rng = np.random.default_rng((params.seed, number, 1))
+        rng = np.random.default_rng((own_params.seed, number, 1))
         num_kept = draw_num_kept(rng, params, fsq.num_codebooks)
         kept = keep_first_codebooks(quantized.latents, num_kept, fsq.num_codebooks)
         decoded = decoder(upsample(kept))
@@ -177,6 +178,8 @@ def main() -> None:
         }
     )
     train(modules, step, params, state=paths.STATES / "codec.pt")
+    if rank > 0:
+        return
     paths.ENCODER_WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
     weights = {k: v for k, v in codec.state_dict().items() if not k.startswith("head.")}
     torch.save(weights, paths.ENCODER_WEIGHTS)

@@ -17,7 +17,12 @@ from demo_base.recipe.sequences import (
     collate,
     diagonal_log_weights,
 )
-from demo_base.recipe.training_loop import TrainingParams, train
+from demo_base.recipe.training_loop import (
+    TrainingParams,
+    join_processes,
+    train,
+    with_seed_of_process,
+)
 from demo_base.recipe.voices import GroupShares, voice_shares
 from fishdvc.dataset.examples import TokenizedSentence, tokenize_sentence
 from fishdvc.model.checkpoint import load_weights
@@ -32,7 +37,7 @@ class DualARParams(TrainingParams):
     """Section ``dual_ar`` of params.yaml."""
 
     group_shares: GroupShares = Field(description="Shares of the groups of voices.")
-    batch_frames: int = Field(description="Frames of codes per batch.", ge=1)
+    batch_frames: int = Field(description="Frames of codes per step and process.", ge=1)
     curriculum_steps: int = Field(
         description="Steps until the longest sentences are drawn. Training begins with short ones.",
         ge=1,
@@ -87,7 +92,8 @@ def read_sentences(tokenizer: Tokenizer, codes: Path, speech: Path) -> list[Toke
 def main() -> None:
     """Write ``model.pth`` in bfloat16 with flat keys."""
     params = read_params(paths.PARAMS, "dual_ar", DualARParams)
-    torch.set_num_threads(1)
+    rank = join_processes()
+    own_params = with_seed_of_process(params, rank)
     torch.manual_seed(params.seed)
     tokenizer = load_tokenizer(paths.TOKENIZER)
     model = random_model(paths.MODEL_CONFIG, tokenizer, params.guided_layers)
@@ -106,12 +112,12 @@ def main() -> None:
         curriculum_steps=params.curriculum_steps,
         shape=shape,
         max_tokens=model.config.max_seq_len,
-        seed=params.seed,
+        seed=own_params.seed,
     )
 
     def step(number: int) -> dict[str, Tensor]:
         sequences = sampler.sequences(number, params.batch_frames)
-        torch.manual_seed(params.seed * 2**32 + number)
+        torch.manual_seed(own_params.seed * 2**32 + number)
         left = 1 - number / params.num_steps
         model.noise = params.history_noise * left
         weights = diagonal_log_weights(sequences, shape, spread=params.guidance_spread)
@@ -136,8 +142,9 @@ def main() -> None:
         }
 
     train(nn.ModuleDict({"model": model}), step, params, state=paths.STATES / "dual_ar.pt")
-    weights = {k: v.to("cpu", torch.bfloat16) for k, v in model.state_dict().items()}
-    torch.save(weights, paths.MODEL_WEIGHTS)
+    if rank == 0:
+        weights = {k: v.to("cpu", torch.bfloat16) for k, v in model.state_dict().items()}
+        torch.save(weights, paths.MODEL_WEIGHTS)
 
 
 if __name__ == "__main__":

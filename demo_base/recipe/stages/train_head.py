@@ -9,7 +9,7 @@ from demo_base.recipe import paths
 from demo_base.recipe.crops import CropSampler, CropTrainingParams
 from demo_base.recipe.initialize import copy_weights
 from demo_base.recipe.losses import SpectralLoss
-from demo_base.recipe.training_loop import train
+from demo_base.recipe.training_loop import join_processes, train, with_seed_of_process
 from fishdvc.codec.checkpoint import load_codec, merge_weight_norm
 from fishdvc.codec.codec import Codec
 from fishdvc.codec.config import CodecConfig
@@ -21,7 +21,7 @@ WINDOWS = (256, 512, 1024)
 def main() -> None:
     """Write the whole codec in the published format: flat keys, weight norm merged."""
     params = read_params(paths.PARAMS, "head", CropTrainingParams)
-    torch.set_num_threads(1)
+    rank = join_processes()
     torch.manual_seed(params.seed)
     config = CodecConfig.read(paths.CODEC_CONFIG)
     codec = Codec(config)
@@ -34,7 +34,8 @@ def main() -> None:
         initial = load_codec(Path(params.initial_weights), config)
         assert initial.head is not None
         copy_weights(initial.head, head)
-    crops = CropSampler(paths.SPEECH, params, frame_length_samples=config.frame_length_samples)
+    own_params = with_seed_of_process(params, rank)
+    crops = CropSampler(paths.SPEECH, own_params, frame_length_samples=config.frame_length_samples)
     spectral_loss = SpectralLoss(codec.log_mel, WINDOWS)
 
     def step(number: int) -> dict[str, Tensor]:
@@ -51,7 +52,8 @@ def main() -> None:
         params,
         state=paths.STATES / "head.pt",
     )
-    torch.save(merge_weight_norm(codec.state_dict()), paths.CODEC_WEIGHTS)
+    if rank == 0:
+        torch.save(merge_weight_norm(codec.state_dict()), paths.CODEC_WEIGHTS)
 
 
 if __name__ == "__main__":
