@@ -7,8 +7,8 @@ nothing about the phone, and a model that chooses it cannot follow the text.
 In some crops, the decoder reads the first codebooks only. So they come to hold what matters most,
 and an error of the fast transformer in one of the last codes is hardly heard.
 
-A step of the waveform head costs ten times as much as a step of this training, so the head is
-trained in a stage of its own.
+The waveform head costs three to four times as much per second of speech, so it is trained in a
+stage of its own.
 """
 
 from pathlib import Path
