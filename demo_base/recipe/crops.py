@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from demo_base.recipe.equalizer import equalized
-from demo_base.recipe.phones import means_between
+from demo_base.recipe.phones import LABELS_PER_FRAME, means_between
 from demo_base.recipe.training_loop import TrainingParams
 from demo_base.recipe.voices import GroupShares, voice_shares
 from fishdvc.audio.waveform import read_waveform
@@ -32,7 +32,7 @@ class Clip(NamedTuple):
 
     samples: NDArray[np.int16]
     labels: NDArray[np.float16] | None
-    """``(frames, classes)``, the share of each phone in each frame."""
+    """``(labels, classes)``, ``LABELS_PER_FRAME`` per frame: shares of the phones."""
 
 
 class Crops(NamedTuple):
@@ -41,7 +41,7 @@ class Crops(NamedTuple):
     audio: Tensor
     """``(batch_size, num_samples)`` from -1 to 1."""
     labels: Tensor | None
-    """``(batch_size, crop_frames, classes)``, the share of each phone in each frame."""
+    """``(batch_size, crop_frames * LABELS_PER_FRAME, classes)``, shares of the phones."""
 
 
 class CropTrainingParams(TrainingParams):
@@ -123,7 +123,8 @@ class CropSampler:
         audio = self._recorded(np.interp(positions, np.arange(num_read), read), rng)
         if clip.labels is None:
             return audio, None
-        edges = start / self.frame_length_samples + np.arange(self.params.crop_frames + 1) * speed
+        first = start / self.frame_length_samples * LABELS_PER_FRAME
+        edges = first + np.arange(self.params.crop_frames * LABELS_PER_FRAME + 1) * speed
         return audio, means_between(clip.labels.astype(np.float32), edges)
 
     def _recorded(

@@ -14,7 +14,7 @@ SPEECH = Path("speech")
 HELD_OUT_SPEECH = Path("held_out_speech")
 """As ``SPEECH``, for the evaluation only."""
 PHONE_LABELS = Path("phone_labels")
-"""``<voice>/<clip>.npy``, float16 ``(frames, len(PHONES))``."""
+"""``<voice>/<clip>.npy``, float16 ``(frames * LABELS_PER_FRAME, len(PHONES))``."""
 CODES = Path("codes")
 """``<voice>/<clip>.npy``, int16 ``(num_codebooks, frames)``.
 

@@ -10,8 +10,11 @@ from demo_base.recipe.losses import soft_cross_entropy
 from demo_base.recipe.phones import PHONES, Labels, means_between
 
 WHISPER_FRAME_S = 0.02
-CONTEXT_FRAMES = 2
-"""Frames before and after a frame whose features the classifier also reads."""
+CONTEXT_FRAMES = 4
+"""Frames before and after a frame whose features the classifier also reads.
+
+The frames of the classifier are half as long as those of the codes.
+"""
 MIN_KNOWN_SHARE = 0.5
 HIDDEN_DIM = 384
 BATCH_FRAMES = 1024
@@ -70,7 +73,7 @@ class PhoneClassifier(nn.Module):
 def in_context(clips: list[Labels]) -> tuple[Tensor, ...]:
     """Give each frame of each clip its neighbours: ``(frames, 2 * CONTEXT_FRAMES + 1, channels)``.
 
-    Nothing is copied but two frames per clip and end.
+    Nothing is copied but ``CONTEXT_FRAMES`` frames per clip and end.
     """
     width = 2 * CONTEXT_FRAMES + 1
     padding = ((CONTEXT_FRAMES, CONTEXT_FRAMES), (0, 0))

@@ -18,6 +18,9 @@ STRESS_MARKS = "ˈˌ"
 LENGTH_MARK = "ː"
 PAUSES = '_.,!?;:—…"()“”'
 
+LABELS_PER_FRAME = 2
+"""Labels in a frame of codes, which often has two phones."""
+
 Labels = NDArray[np.float32]
 
 

@@ -86,7 +86,7 @@ def ramps(folder: Path) -> Path:
     """Write clips whose value and whose label both are the place in the clip, from 0 to 0.4."""
     for voice in ("af_sky", "june-fr"):
         write_clip(folder / "speech" / voice / "0.flac", np.arange(4000) / 10000)
-        labels = np.repeat((np.arange(40) + 0.5) / 100, 2).reshape(40, 2)
+        labels = np.repeat((np.arange(80) + 0.5) / 200, 2).reshape(80, 2)
         (folder / "labels" / voice).mkdir(parents=True)
         np.save(folder / "labels" / voice / "0.npy", labels.astype(np.float16))
     return folder
@@ -104,15 +104,15 @@ def test_some_crops_play_faster_and_some_slower(
     assert sum(abs(slope / original - 1) < 0.02 for slope in slopes) > 15
 
 
-def test_labels_are_those_of_the_frames_of_the_crop(
+def test_labels_are_those_of_the_half_frames_of_the_crop(
     ramps: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crops, "GAIN_DB", 0)
     drawn = sampler(ramps / "speech", 0.5, phone_labels=ramps / "labels")
     audio, labels = drawn.batch(0)
     assert labels is not None
-    assert labels.shape == (40, 3, 2)
-    means = audio.unflatten(1, (3, FRAME_LENGTH_SAMPLES)).mean(dim=2)
+    assert labels.shape == (40, 6, 2)
+    means = audio.unflatten(1, (6, FRAME_LENGTH_SAMPLES // 2)).mean(dim=2)
     torch.testing.assert_close(labels[..., 1], means, atol=1e-3, rtol=0)
 
 

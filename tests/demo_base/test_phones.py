@@ -7,7 +7,12 @@ import torch
 from demo_base.recipe import phone_classifier
 from demo_base.recipe.equalizer import BANDS_HZ, MAX_GAIN_DB, MAX_PEAK, equalized
 from demo_base.recipe.losses import soft_cross_entropy
-from demo_base.recipe.phone_classifier import frames_right, in_context, train_classifier
+from demo_base.recipe.phone_classifier import (
+    CONTEXT_FRAMES,
+    frames_right,
+    in_context,
+    train_classifier,
+)
 from demo_base.recipe.phones import (
     PHONES,
     Phone,
@@ -65,7 +70,13 @@ def test_shares_that_are_not_known_do_not_count_in_the_cross_entropy() -> None:
 def test_a_frame_has_its_neighbours_as_context() -> None:
     clip = np.array([[0.0], [1.0], [2.0]], np.float32)
     (frames,) = in_context([clip])
-    assert frames[..., 0].tolist() == [[0, 0, 0, 1, 2], [0, 0, 1, 2, 2], [0, 1, 2, 2, 2]]
+    first, last = [0] * CONTEXT_FRAMES, [2] * CONTEXT_FRAMES
+    expected = [
+        [*first, 0, 1, 2, *last[2:]],
+        [*first[1:], 0, 1, 2, *last[1:]],
+        [*first[2:], 0, 1, 2, *last],
+    ]
+    assert frames[..., 0].tolist() == expected
 
 
 def test_only_frames_whose_phone_is_known_count_as_right_or_wrong() -> None:

@@ -64,12 +64,12 @@ def test_the_latents_of_the_last_codebooks_are_dropped() -> None:
     assert kept[..., 0].tolist() == [[1, 2, 0, 0, 0, 0], [7, 8, 9, 10, 11, 12]]
 
 
-def test_half_of_the_crops_keep_all_codebooks() -> None:
+def test_most_crops_keep_all_codebooks() -> None:
     params = read_params(RECIPE / "params.yaml", "codec", CodecParams)
     params = params.model_copy(update={"batch_size": 4000})
     drawn = draw_num_kept(np.random.default_rng(0), params, num_codebooks=8)
     counts = torch.bincount(drawn, minlength=9) / len(drawn)
-    expected = torch.tensor([0.0, *[0.5 / 7] * 7, 0.5])
+    expected = torch.tensor([0.0, *[0.35 / 7] * 7, 0.65])
     torch.testing.assert_close(counts, expected, atol=0.03, rtol=0)
 
 

@@ -1,9 +1,10 @@
 """Encode clips with a text, one ``.npy`` file of codes per clip, for the dual-AR model.
 
-Clips of Kokoro are also played slower and faster, with a random frequency response. These are
-further voices, lower and higher ones.
+The clips of the speakers are also played slower and faster, with a random frequency response. These
+are further voices, lower and higher ones.
 """
 
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 from zlib import crc32
@@ -29,6 +30,9 @@ class EncodeParams(Checked):
 
     female_speeds: Items[float] = Field(description="Speeds of Kokoro's female clips, beside 1.")
     male_speeds: Items[float] = Field(description="Speeds of Kokoro's male clips, beside 1.")
+    hibari_speeds: Items[float] = Field(
+        description="Speeds of hibari's clips, beside 1. Each clip is played at one of them."
+    )
 
 
 @cache
@@ -37,10 +41,15 @@ def _codec() -> Codec:
     return load_codec(paths.ENCODER_WEIGHTS, paths.CODEC_CONFIG, decoder=False)
 
 
-def codes_voices(voice: str, params: EncodeParams) -> dict[str, float]:
-    """Name the voices that are made from a voice, and the speed of each."""
-    speeds = params.female_speeds if is_female(voice) else params.male_speeds
-    further = speeds if group_of(voice) == "kokoro" else ()
+def codes_voices(voice: str, clip: str, params: EncodeParams) -> dict[str, float]:
+    """Name the voices that are made from a clip of a voice, and the speed of each."""
+    further: Sequence[float] = ()
+    if group_of(voice) == "kokoro":
+        further = params.female_speeds if is_female(voice) else params.male_speeds
+    elif group_of(voice) == "hibari":
+        # hibari speaks many clips. One speed for each is enough.
+        choice = crc32(f"{voice}/{clip}".encode()) % len(params.hibari_speeds)
+        further = (params.hibari_speeds[choice],)
     return {voice: 1.0} | {f"{voice}@{speed * 100:.0f}": speed for speed in further}
 
 
@@ -48,7 +57,7 @@ def codes_voices(voice: str, params: EncodeParams) -> dict[str, float]:
 def encode_clip(path: Path, *, params: EncodeParams) -> int:
     """Write the codes of a clip at each speed. Return their number."""
     audio, num_written = read_waveform(path), 0
-    for voice, speed in codes_voices(path.parent.name, params).items():
+    for voice, speed in codes_voices(path.parent.name, path.stem, params).items():
         rate_hz = round(audio.sample_rate_hz * speed)
         samples = resample(torch.from_numpy(audio.samples), rate_hz, audio.sample_rate_hz)
         if speed != 1:

@@ -1,4 +1,4 @@
-"""Label the frames of all clips with their phones, for the training of the codec.
+"""Label all clips with their phones, ``LABELS_PER_FRAME`` per frame, to train the codec.
 
 The speakers know the phones of their clips. For the human recordings, a classifier is trained on
 the clips of the speakers.
@@ -17,7 +17,7 @@ from pydantic import Field
 
 from demo_base.recipe import paths
 from demo_base.recipe.phone_classifier import frames_right, train_classifier, whisper_features
-from demo_base.recipe.phones import Labels, frame_labels, read_phones
+from demo_base.recipe.phones import LABELS_PER_FRAME, Labels, frame_labels, read_phones
 from fishdvc.audio.waveform import read_waveform
 from fishdvc.codec.config import CodecConfig
 from fishdvc.parallel import map_in_processes
@@ -43,25 +43,25 @@ def _whisper() -> WhisperModel:
 
 
 @cache
-def _frame_length_s() -> float:
+def _label_length_s() -> float:
     config = CodecConfig.read(paths.CODEC_CONFIG)
-    return config.frame_length_samples / config.sample_rate_hz
+    return config.frame_length_samples / config.sample_rate_hz / LABELS_PER_FRAME
 
 
 def features_of(path: Path) -> Labels:
-    """Compute Whisper's features of a clip, per frame of codes, of at most 30 s."""
+    """Compute Whisper's features of a clip, of at most 30 s, per label."""
     torch.set_num_threads(1)
     audio = read_waveform(path)
     samples = audio.samples[: round(MAX_CLIP_S * audio.sample_rate_hz)]
-    num_frames = -(-len(samples) // round(_frame_length_s() * audio.sample_rate_hz))
-    return whisper_features(_whisper(), samples, num_frames, frame_length_s=_frame_length_s())
+    num_frames = -(-len(samples) // round(_label_length_s() * audio.sample_rate_hz))
+    return whisper_features(_whisper(), samples, num_frames, frame_length_s=_label_length_s())
 
 
 def known_labels(path: Path) -> Labels:
     """Compute the labels of a spoken clip."""
-    num_frames = int(np.ceil(read_waveform(path).duration_s / _frame_length_s()))
+    num_frames = int(np.ceil(read_waveform(path).duration_s / _label_length_s()))
     phones = read_phones(path.with_suffix(".phones"))
-    return frame_labels(phones, num_frames, frame_length_s=_frame_length_s())
+    return frame_labels(phones, num_frames, frame_length_s=_label_length_s())
 
 
 def write_labels(path: Path, labels: Labels) -> None:

@@ -1,8 +1,10 @@
 """Train the codec's encoder, FSQ and upsampling against the mel spectrogram and the phones.
 
-A temporary decoder reads the mel spectrogram, and a temporary classifier reads the phone from the
-first code of each frame. The slow transformer chooses this code. Without the classifier it says
-nothing about the phone, and a model that chooses it cannot follow the text.
+Beside the codec, three temporary networks are trained. A decoder reads the mel spectrogram.
+Classifiers read the phones of a frame from its first code, and those of its halves from its first
+three codes. The slow transformer chooses the first code. Without a classifier this code says
+nothing about the phone, and a model that chooses it cannot follow the text. A predictor predicts
+the codes, and the codec learns codes that can be predicted (see ``code_rate``).
 
 In some crops, the decoder reads the first codebooks only. So they come to hold what matters most,
 and an error of the fast transformer in one of the last codes is hardly heard.
@@ -19,6 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from demo_base.recipe import paths
+from demo_base.recipe.code_rate import CodePredictor, code_nats
 from demo_base.recipe.crops import CropSampler, CropTrainingParams
 from demo_base.recipe.initialize import (
     LAYER_SCALE,
@@ -27,7 +30,7 @@ from demo_base.recipe.initialize import (
     random_codec,
 )
 from demo_base.recipe.losses import mel_distance, soft_cross_entropy
-from demo_base.recipe.phones import PHONES
+from demo_base.recipe.phones import LABELS_PER_FRAME, PHONES
 from demo_base.recipe.training_loop import join_processes, train, with_seed_of_process
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
@@ -38,6 +41,10 @@ from fishdvc.params import read_params
 
 NUM_INITIAL_CROPS = 256
 PHONE_DIM = 256
+NUM_PHONE_CODEBOOKS = 3
+"""Codebooks from which the phones of both halves of a frame are read."""
+RATE_WARMUP_STEPS = 200
+"""Steps in which the weight of the rate rises, because the predictor knows nothing at first."""
 
 
 class CodecParams(CropTrainingParams):
@@ -48,9 +55,14 @@ class CodecParams(CropTrainingParams):
     all_codebooks_share: float = Field(
         description="Share of the crops that keep all codebooks.", gt=0, le=1
     )
+    distance_weight: float = Field(description="Weight of the distance of the spectra.", ge=0)
     phone_weight: float = Field(
-        description="Weight of the cross entropy of the phone after the first code.", ge=0
+        description="Weight of the cross entropy of the phones after the first code.", ge=0
     )
+    half_frame_phone_weight: float = Field(
+        description="Weight of the cross entropy of the phones of half frames.", ge=0
+    )
+    rate_weight: float = Field(description="Weight of the nats of a frame's codes.", ge=0)
 
 
 def mel_decoder(channels: int, mean_mel: Tensor) -> nn.Module:
@@ -65,14 +77,15 @@ def mel_decoder(channels: int, mean_mel: Tensor) -> nn.Module:
     return nn.Sequential(block, last)
 
 
-def phone_predictor(coordinates: int) -> nn.Module:
-    """Build a network from the coordinates of a code to the logits of ``PHONES``."""
+def phone_predictor(num_values: int, num_labels: int) -> nn.Module:
+    """Build a network from values of codes to the logits of ``PHONES`` of some labels."""
     return nn.Sequential(
-        nn.Linear(coordinates, PHONE_DIM),
+        nn.Linear(num_values, PHONE_DIM),
         nn.GELU(),
         nn.Linear(PHONE_DIM, PHONE_DIM),
         nn.GELU(),
-        nn.Linear(PHONE_DIM, len(PHONES)),
+        nn.Linear(PHONE_DIM, num_labels * len(PHONES)),
+        nn.Unflatten(-1, (num_labels, len(PHONES))),
     )
 
 
@@ -143,7 +156,10 @@ def main() -> None:
     upsample = codec.quantizer.upsample
     fsq = codec.quantizer.residual_fsq
     decoder = mel_decoder(config.quantizer.input_dim, mel.mean(dim=(0, 2)))
-    phones = phone_predictor(len(config.quantizer.levels))
+    coordinates = len(config.quantizer.levels)
+    phones = phone_predictor(coordinates, 1)
+    half_frame_phones = phone_predictor(NUM_PHONE_CODEBOOKS * coordinates, LABELS_PER_FRAME)
+    predictor = CodePredictor(config.num_codebooks, coordinates, len(PHONES))
 
     def step(number: int) -> dict[str, Tensor]:
         batch = crops.batch(number)
@@ -159,12 +175,30 @@ def main() -> None:
         decoded = decoder(upsample(kept))
         distance = mel_distance(decoded, mel)
         excess = latent_excess(values, params.latent_limit)
-        phone_loss = soft_cross_entropy(phones(fsq.fsq(values[0])), batch.labels)
+        quantized_values = [fsq.fsq(v) for v in values]
+        labels = torch.unflatten(batch.labels, 1, (-1, LABELS_PER_FRAME))
+        phone_loss = soft_cross_entropy(
+            phones(quantized_values[0]), labels.mean(dim=2, keepdim=True)
+        )
+        first_values = torch.cat(quantized_values[:NUM_PHONE_CODEBOOKS], dim=-1)
+        half_frame_phone_loss = soft_cross_entropy(half_frame_phones(first_values), labels)
+        predictions = predictor(quantized_values, batch.labels)
+        nats = [
+            code_nats(fsq.fsq, v, *p) for v, p in zip(quantized_values, predictions, strict=True)
+        ]
+        rate = torch.stack(nats).sum(dim=0).mean()
+        rate_weight = params.rate_weight * min(1.0, number / RATE_WARMUP_STEPS)
         bits = code_entropy_bits(quantized.codes.transpose(0, 1).flatten(1), config.codebook_size)
         return {
-            "loss": distance + params.latent_penalty * excess + params.phone_weight * phone_loss,
+            "loss": params.distance_weight * distance
+            + params.latent_penalty * excess
+            + params.phone_weight * phone_loss
+            + params.half_frame_phone_weight * half_frame_phone_loss
+            + rate_weight * rate,
             "distance": distance,
             "phone_loss": phone_loss,
+            "half_frame_phone_loss": half_frame_phone_loss,
+            "rate": rate,
             "mel_error": (decoded - mel).abs().mean(),
             "min_bits": bits.min(),
         }
@@ -175,6 +209,8 @@ def main() -> None:
             "quantizer": codec.quantizer,
             "decoder": decoder,
             "phones": phones,
+            "half_frame_phones": half_frame_phones,
+            "predictor": predictor,
         }
     )
     train(modules, step, params, state=paths.STATES / "codec.pt")
