@@ -31,7 +31,7 @@ codec = load_codec(codec_checkpoint, codec_checkpoint.with_suffix(".json"))
 
 figures = json.loads(Path("data/metrics/train_lora.json").read_text())
 print(figures)
-# Measured: 7.19 to 6.16.
+# Measured: 7.19 to 5.95.
 assert figures["best_val_loss"] < 0.9 * figures["untuned_val_loss"]
 assert figures["coverage"] == 1.0
 
