@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from fishdvc.model.config import DualARConfig
 from fishdvc.model.kv_cache import BatchCache, KVCache, LayerCache
 from fishdvc.model.layers import Linear, TransformerBlock, Unpadding, rotary_table
+from fishdvc.model.recompute import recomputed
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ class DualAR(nn.Module):
         num_checkpointed = self.num_checkpointed - num_before if torch.is_grad_enabled() else 0
         for i, layer in enumerate(layers):
             if i < num_checkpointed:
-                x = checkpoint(layer, x, rotary, unpadding, use_reentrant=False)
+                x = recomputed(layer, x, rotary, unpadding)
             else:
                 x = layer(x, rotary, unpadding, caches[i] if caches else None)
         return x
