@@ -6,7 +6,6 @@ products in float32 take a large part of a training step.
 
 from typing import Any
 
-import torch
 from peft import LoraConfig
 from peft.tuners.lora import Embedding, Linear
 from torch import Tensor, nn
@@ -22,17 +21,17 @@ class ActivationTypeLinear(Linear):
         """
         name = _plain_adapter(self, self.lora_A)
         if name is None or args or kwargs:
-            output: Tensor = super().forward(x, *args, **kwargs)
-            return output
+            result: Tensor = super().forward(x, *args, **kwargs)
+            return result
+        # As rows, because adding in place to a view would copy the gradient.
+        output: Tensor = self.base_layer(x.flatten(0, -2))
         a, b = (
-            layers[name].get_parameter("weight").to(x.dtype)
+            layers[name].get_parameter("weight").to(output.dtype)
             for layers in (self.lora_A, self.lora_B)
         )
-        base = self.base_layer(x)
         low_rank = self.lora_dropout[name](x).flatten(0, -2) @ a.T
         scale: float = self.scaling[name]
-        added = torch.addmm(base.flatten(0, -2), low_rank, b.T, alpha=scale)
-        return added.view_as(base)
+        return output.addmm_(low_rank, b.T, alpha=scale).view(*x.shape[:-1], output.shape[-1])
 
 
 class ActivationTypeEmbedding(Embedding):

@@ -40,7 +40,7 @@ class Unpadding:
     def restore(self, unpadded: Tensor) -> Tensor:
         """Restore padding as zeros: ``(unpadded tokens, dim)`` to ``(batch, tokens, dim)``."""
         flat = unpadded.new_zeros(self.batch * self.tokens, unpadded.shape[-1])
-        padded = flat.index_copy(0, self.positions, unpadded)
+        padded = flat.index_copy_(0, self.positions, unpadded)
         return padded.view(self.batch, self.tokens, unpadded.shape[-1])
 
 
@@ -158,11 +158,12 @@ class Attention(nn.Module):
             qkv = unpadding.restore(qkv)
         qkv = qkv.unflatten(-1, (-1, self.head_dim))
         num_rotated = self.num_heads + self.num_kv_heads
-        rotated = rotate(qkv[:, :, :num_rotated], rotary)
+        # Split, because the gradient of each slice is a whole tensor, and they are added.
+        unrotated, values = torch.split(qkv, [num_rotated, self.num_kv_heads], dim=2)
+        rotated = rotate(unrotated, rotary)
+        heads = torch.split(rotated, [self.num_heads, self.num_kv_heads], dim=2)
         # To (batch, heads, tokens, head_dim).
-        queries = rotated[:, :, : self.num_heads].transpose(1, 2)
-        keys = rotated[:, :, self.num_heads :].transpose(1, 2)
-        values = qkv[:, :, num_rotated:].transpose(1, 2)
+        queries, keys, values = (x.transpose(1, 2) for x in (*heads, values))
         mask = None
         if cache is not None:
             keys, values = cache.append(keys, values)
