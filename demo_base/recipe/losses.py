@@ -69,6 +69,6 @@ class SpectralLoss(nn.Module):
 
 
 def _magnitudes(audio: Tensor, length: int) -> Tensor:
-    window = torch.hann_window(length)
+    window = torch.hann_window(length, device=audio.device)
     spectrum = torch.stft(audio, length, length // 4, window=window, return_complex=True)
     return torch.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-9) / window.sum()

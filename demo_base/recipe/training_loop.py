@@ -50,6 +50,11 @@ def join_processes() -> int:
     return distributed.get_rank()
 
 
+def training_device() -> torch.device:
+    """Choose a CUDA GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def with_seed_of_process(params: AnyParams, rank: int) -> AnyParams:
     """Return parameters whose seed gives each process other batches."""
     return params.model_copy(update={"seed": params.seed + SEEDS_BETWEEN_PROCESSES * rank})

@@ -69,11 +69,6 @@ def group_of(voice: str) -> Group:
     return "hibari" if voice.startswith("hibari") else "kokoro"
 
 
-def is_female(voice: str) -> bool:
-    """Return whether a voice of Kokoro is female. Its name begins with accent and sex: ``af_``."""
-    return voice[1] == "f"
-
-
 class GroupShares(Checked):
     """How often each group of voices is drawn, relative to the others."""
 

@@ -62,6 +62,8 @@ def test_the_latents_of_the_last_codebooks_are_dropped() -> None:
     latents = torch.arange(1.0, 13.0).reshape(2, 6, 1)
     kept = keep_first_codebooks(latents, torch.tensor([1, 3]), num_codebooks=3)
     assert kept[..., 0].tolist() == [[1, 2, 0, 0, 0, 0], [7, 8, 9, 10, 11, 12]]
+    on_meta = keep_first_codebooks(latents.to("meta"), torch.tensor([1, 3], device="meta"), 3)
+    assert on_meta.device.type == "meta"
 
 
 def test_most_crops_keep_all_codebooks() -> None:

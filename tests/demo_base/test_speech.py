@@ -218,19 +218,18 @@ def test_silence_around_speech_is_cut_but_for_a_margin() -> None:
 @pytest.mark.parametrize(
     ("voice", "names"),
     [
-        ("bf_emma", {"bf_emma": 1.0, "bf_emma@90": 0.9}),
         ("am_a+am_b", {"am_a+am_b": 1.0, "am_a+am_b@110": 1.1, "am_a+am_b@93": 0.93}),
         ("hibari-94", {"hibari-94": 1.0, "hibari-94@85": 0.85}),
         ("june-fr", {"june-fr": 1.0}),
     ],
 )
 def test_spoken_clips_are_encoded_at_further_speeds(voice: str, names: dict[str, float]) -> None:
-    params = EncodeParams(female_speeds=(0.9,), male_speeds=(1.1, 0.93), hibari_speeds=(0.85,))
+    params = EncodeParams(kokoro_speeds=(1.1, 0.93), hibari_speeds=(0.85,))
     assert codes_voices(voice, "00001", params) == names
 
 
 def test_each_clip_of_hibari_is_encoded_at_one_further_speed() -> None:
-    params = EncodeParams(female_speeds=(), male_speeds=(), hibari_speeds=(0.85, 1.15))
+    params = EncodeParams(kokoro_speeds=(), hibari_speeds=(0.85, 1.15))
     further = [
         speed
         for clip in range(200)

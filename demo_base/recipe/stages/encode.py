@@ -15,7 +15,7 @@ from pydantic import Field
 
 from demo_base.recipe import paths
 from demo_base.recipe.equalizer import equalized
-from demo_base.recipe.voices import group_of, is_female
+from demo_base.recipe.voices import group_of
 from fishdvc.audio.resample import resample
 from fishdvc.audio.waveform import read_waveform
 from fishdvc.codec.checkpoint import load_codec
@@ -28,8 +28,7 @@ from fishdvc.validation import Checked, Items
 class EncodeParams(Checked):
     """Section ``encode`` of params.yaml."""
 
-    female_speeds: Items[float] = Field(description="Speeds of Kokoro's female clips, beside 1.")
-    male_speeds: Items[float] = Field(description="Speeds of Kokoro's male clips, beside 1.")
+    kokoro_speeds: Items[float] = Field(description="Speeds of Kokoro's clips, beside 1.")
     hibari_speeds: Items[float] = Field(
         description="Speeds of hibari's clips, beside 1. Each clip is played at one of them."
     )
@@ -45,7 +44,7 @@ def codes_voices(voice: str, clip: str, params: EncodeParams) -> dict[str, float
     """Name the voices that are made from a clip of a voice, and the speed of each."""
     further: Sequence[float] = ()
     if group_of(voice) == "kokoro":
-        further = params.female_speeds if is_female(voice) else params.male_speeds
+        further = params.kokoro_speeds
     elif group_of(voice) == "hibari":
         # hibari speaks many clips. One speed for each is enough.
         choice = crc32(f"{voice}/{clip}".encode()) % len(params.hibari_speeds)

@@ -10,7 +10,7 @@ In some crops, the decoder reads the first codebooks only. So they come to hold 
 and an error of the fast transformer in one of the last codes is hardly heard.
 
 The waveform head costs three to four times as much per second of speech, so it is trained in a
-stage of its own.
+stage of its own. Both run on a CUDA GPU if there is one.
 """
 
 from pathlib import Path
@@ -31,7 +31,12 @@ from demo_base.recipe.initialize import (
 )
 from demo_base.recipe.losses import mel_distance, soft_cross_entropy
 from demo_base.recipe.phones import LABELS_PER_FRAME, PHONES
-from demo_base.recipe.training_loop import join_processes, train, with_seed_of_process
+from demo_base.recipe.training_loop import (
+    join_processes,
+    train,
+    training_device,
+    with_seed_of_process,
+)
 from fishdvc.codec.checkpoint import load_codec
 from fishdvc.codec.codec import Codec
 from fishdvc.codec.config import CodecConfig
@@ -106,7 +111,7 @@ def keep_first_codebooks(latents: Tensor, num_kept: Tensor, num_codebooks: int) 
         num_kept: Codebooks that each item of the batch keeps, ``(batch,)``.
         num_codebooks: Number of codebooks.
     """
-    codebook_of_channel = torch.arange(num_codebooks).repeat_interleave(
+    codebook_of_channel = torch.arange(num_codebooks, device=latents.device).repeat_interleave(
         latents.shape[1] // num_codebooks
     )
     is_kept = codebook_of_channel < num_kept.unsqueeze(1)
@@ -161,28 +166,43 @@ def main() -> None:
     half_frame_phones = phone_predictor(NUM_PHONE_CODEBOOKS * coordinates, LABELS_PER_FRAME)
     predictor = CodePredictor(config.num_codebooks, coordinates, len(PHONES))
 
+    modules = nn.ModuleDict(
+        {
+            "backbone": codec.backbone,
+            "quantizer": codec.quantizer,
+            "decoder": decoder,
+            "phones": phones,
+            "half_frame_phones": half_frame_phones,
+            "predictor": predictor,
+        }
+    )
+    device = training_device()
+    modules.to(device)
+    log_mel.to(device)
+
     def step(number: int) -> dict[str, Tensor]:
         batch = crops.batch(number)
         assert batch.labels is not None
+        phone_labels = batch.labels.to(device)
         with torch.no_grad():
-            mel = log_mel(batch.audio)
+            mel = log_mel(batch.audio.to(device))
         latents = codec.quantizer.downsample(codec.backbone(mel))
         quantized = fsq(latents)
         values = fsq_inputs(codec, latents)
         rng = np.random.default_rng((own_params.seed, number, 1))
         num_kept = draw_num_kept(rng, params, fsq.num_codebooks)
-        kept = keep_first_codebooks(quantized.latents, num_kept, fsq.num_codebooks)
+        kept = keep_first_codebooks(quantized.latents, num_kept.to(device), fsq.num_codebooks)
         decoded = decoder(upsample(kept))
         distance = mel_distance(decoded, mel)
         excess = latent_excess(values, params.latent_limit)
         quantized_values = [fsq.fsq(v) for v in values]
-        labels = torch.unflatten(batch.labels, 1, (-1, LABELS_PER_FRAME))
+        labels = torch.unflatten(phone_labels, 1, (-1, LABELS_PER_FRAME))
         phone_loss = soft_cross_entropy(
             phones(quantized_values[0]), labels.mean(dim=2, keepdim=True)
         )
         first_values = torch.cat(quantized_values[:NUM_PHONE_CODEBOOKS], dim=-1)
         half_frame_phone_loss = soft_cross_entropy(half_frame_phones(first_values), labels)
-        predictions = predictor(quantized_values, batch.labels)
+        predictions = predictor(quantized_values, phone_labels)
         nats = [
             code_nats(fsq.fsq, v, *p) for v, p in zip(quantized_values, predictions, strict=True)
         ]
@@ -203,21 +223,11 @@ def main() -> None:
             "min_bits": bits.min(),
         }
 
-    modules = nn.ModuleDict(
-        {
-            "backbone": codec.backbone,
-            "quantizer": codec.quantizer,
-            "decoder": decoder,
-            "phones": phones,
-            "half_frame_phones": half_frame_phones,
-            "predictor": predictor,
-        }
-    )
     train(modules, step, params, state=paths.STATES / "codec.pt")
     if rank > 0:
         return
     paths.ENCODER_WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
-    weights = {k: v for k, v in codec.state_dict().items() if not k.startswith("head.")}
+    weights = {k: v.cpu() for k, v in codec.state_dict().items() if not k.startswith("head.")}
     torch.save(weights, paths.ENCODER_WEIGHTS)
 
 

@@ -21,6 +21,7 @@ from demo_base.recipe.training_loop import (
     TrainingParams,
     join_processes,
     train,
+    training_device,
     with_seed_of_process,
 )
 from demo_base.recipe.voices import GroupShares, voice_shares
@@ -99,7 +100,7 @@ def main() -> None:
     model = random_model(paths.MODEL_CONFIG, tokenizer, params.guided_layers)
     if params.initial_weights:
         model.load_state_dict(load_weights(params.initial_weights))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device()
     model.to(device)
     voices = {
         folder.name: read_sentences(tokenizer, folder, paths.SPEECH / folder.name.split("@")[0])

@@ -9,7 +9,12 @@ from demo_base.recipe import paths
 from demo_base.recipe.crops import CropSampler, CropTrainingParams
 from demo_base.recipe.initialize import copy_weights
 from demo_base.recipe.losses import SpectralLoss
-from demo_base.recipe.training_loop import join_processes, train, with_seed_of_process
+from demo_base.recipe.training_loop import (
+    join_processes,
+    train,
+    training_device,
+    with_seed_of_process,
+)
 from fishdvc.codec.checkpoint import load_codec, merge_weight_norm
 from fishdvc.codec.codec import Codec
 from fishdvc.codec.config import CodecConfig
@@ -36,10 +41,12 @@ def main() -> None:
         copy_weights(initial.head, head)
     own_params = with_seed_of_process(params, rank)
     crops = CropSampler(paths.SPEECH, own_params, frame_length_samples=config.frame_length_samples)
+    device = training_device()
+    codec.to(device)
     spectral_loss = SpectralLoss(codec.log_mel, WINDOWS)
 
     def step(number: int) -> dict[str, Tensor]:
-        audio = crops.batch(number).audio
+        audio = crops.batch(number).audio.to(device)
         with torch.no_grad():
             latents = codec.quantizer.downsample(codec.backbone(codec.log_mel(audio)))
             quantized = codec.quantizer.residual_fsq(latents).latents
@@ -53,7 +60,7 @@ def main() -> None:
         state=paths.STATES / "head.pt",
     )
     if rank == 0:
-        torch.save(merge_weight_norm(codec.state_dict()), paths.CODEC_WEIGHTS)
+        torch.save(merge_weight_norm(codec.cpu().state_dict()), paths.CODEC_WEIGHTS)
 
 
 if __name__ == "__main__":
