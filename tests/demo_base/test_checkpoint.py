@@ -41,9 +41,9 @@ def test_the_files_fit_together_and_are_small_enough_for_git(codec: Codec) -> No
 
 
 def test_the_codec_keeps_the_spectrum_of_a_voice_that_is_not_in_its_training(codec: Codec) -> None:
-    """Measured: distance 0.89, mel error 0.79; distance to shifted speech 2.53.
+    """Measured: distance 0.79, mel error 0.70; distance to shifted speech 2.54.
 
-    The rate of the codes is low on purpose. Measured: 2.2 to 7.4 bits in a codebook.
+    The rate of the codes is low on purpose. Measured: 2.9 to 7.6 bits in a codebook.
     """
     clips = sorted(RECORDINGS.glob("*.mp3"))[:8]
     assert len(clips) == 8
@@ -60,15 +60,15 @@ def test_the_codec_keeps_the_spectrum_of_a_voice_that_is_not_in_its_training(cod
         distances.append(mel_distance(heard, spoken))
         distances_elsewhere.append(mel_distance(elsewhere, spoken))
         mel_errors.append((heard - spoken).abs().mean())
-    assert torch.stack(distances).mean() < 0.95
-    assert torch.stack(mel_errors).mean() < 0.84
+    assert torch.stack(distances).mean() < 0.84
+    assert torch.stack(mel_errors).mean() < 0.75
     assert torch.stack(distances_elsewhere).mean() > 2.2
-    assert code_entropy_bits(torch.cat(all_codes, dim=1), codec.config.codebook_size).min() > 1.5
+    assert code_entropy_bits(torch.cat(all_codes, dim=1), codec.config.codebook_size).min() > 2.3
 
 
 @torch.no_grad()
 def test_the_model_reads_the_text_of_a_voice_that_is_not_in_its_training(codec: Codec) -> None:
-    """Measured: the right text lowers the loss by 1.36 nats."""
+    """Measured: the right text lowers the loss by 2.60 nats."""
     tokenizer, model = load_tokenizer(CHECKPOINT), load_dual_ar(CHECKPOINT, dtype=torch.float32)
     clips = sorted(RECORDINGS.glob("*.mp3"))[:8]
     texts = [clip.with_suffix(".lab").read_text().strip() for clip in clips]
@@ -86,4 +86,4 @@ def test_the_model_reads_the_text_of_a_voice_that_is_not_in_its_training(codec: 
             losses.append(float(dual_ar_loss(model, batch).token_loss))
         return sum(losses) / len(losses)
 
-    assert token_loss([*texts[1:], texts[0]]) - token_loss(texts) > 0.7
+    assert token_loss([*texts[1:], texts[0]]) - token_loss(texts) > 1.5
