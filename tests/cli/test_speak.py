@@ -245,7 +245,17 @@ def test_help_and_errors_import_no_more_than_they_need(
 @pytest.mark.usefixtures("project")
 def test_the_package_runs_as_a_module(top: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "fishdvc", "speak", "Hello.", *CPU, *BASE, "-o", "a.wav"],
+        [
+            sys.executable,
+            "-m",
+            "fishdvc",
+            "speak",
+            "Thank you for calling.",
+            *CPU,
+            *BASE,
+            "-o",
+            "a.wav",
+        ],
         env=os.environ | {"PYTHONPATH": str(top)},
         capture_output=True,
         text=True,

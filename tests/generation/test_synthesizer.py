@@ -35,7 +35,7 @@ def reference(synthesizer: Synthesizer) -> Reference:
 
 
 def test_speech_is_as_long_as_its_codes_and_stays_in_range(synthesizer: Synthesizer) -> None:
-    (speech,) = synthesizer.speak([("Hello.", [])], seeds=[1], **SHORT)
+    (speech,) = synthesizer.speak([("Thank you for calling.", [])], seeds=[1], **SHORT)
     assert speech.codes.shape == (8, 10)
     assert speech.samples.shape == (10 * 1024,)
     assert (speech.samples.dtype, speech.sample_rate_hz) == (torch.float32, 16_000)

@@ -136,9 +136,14 @@ class Browser:
         ]
 
     def complaints(self) -> list[str]:
-        """List exceptions and messages of the console."""
+        """List exceptions, messages of the console, and Chromium's warnings and errors."""
         kinds = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
-        return [json.dumps(event["params"]) for event in self.events if event["method"] in kinds]
+        return [
+            json.dumps(event["params"])
+            for event in self.events
+            # Chromium informs that it skips `autofocus` if the script was faster.
+            if event["method"] in kinds and event["params"].get("entry", {}).get("level") != "info"
+        ]
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
