@@ -16,7 +16,12 @@ from torch import Tensor
 
 from demo_base.recipe import paths
 from demo_base.recipe.held_out import SpokenText, real_clips, recorded_clip, spoken_clips
-from demo_base.recipe.metrics import Audio, bootstrap_interval, error_rates
+from demo_base.recipe.metrics import (
+    Audio,
+    bootstrap_interval,
+    error_rates,
+    sentence_error_rates,
+)
 from demo_base.recipe.sequences import collate
 from demo_base.recipe.stages.assemble import CODEC_NAME
 from demo_base.recipe.stages.synthesize import SynthesizeParams
@@ -39,8 +44,12 @@ from fishdvc.validation import Checked
 PARTS = ("codec", "base", "fine_tuned")
 KINDS = ("examples", "prompts", "spellings", "remarks")
 """Held-out sentences, in this order."""
+MODELS = {"base": paths.CHECKPOINT, "fine-tuned": paths.FINE_TUNED}
+PROMPTS = ("alone", "with a reference")
 SECONDS_PER_CHARACTER = 0.16
 """More than twice the usual duration. Longer speech would not end by itself."""
+SENTENCE_CERS = "sentence_cers"
+"""Figure with a value per text, for paired differences. It is not printed."""
 
 Figures = dict[str, float | list[float]]
 
@@ -49,6 +58,7 @@ class EvaluateParams(Checked):
     """Section ``evaluate`` of params.yaml."""
 
     num_clips: int = Field(description="Held-out recordings of Allison Smith.", ge=2)
+    num_repetitions: int = Field(description="Times that each of their texts is spoken.", ge=1)
     min_s: float = Field(description="Shortest of them, in seconds.", gt=0)
     max_s: float = Field(description="Longest of them, in seconds.", gt=0)
     temperature: float = Field(description="Sampling temperature.", gt=0)
@@ -155,6 +165,7 @@ class Evaluation:
         for name, recognizer in self.recognizers.items():
             heard = [recognizer.transcribe(clip)[0] for clip in audio]
             figures |= {f"{rate}{name}": v for rate, v in error_rates(texts, heard).items()}
+            figures[f"{SENTENCE_CERS}{name}"] = sentence_error_rates(texts, heard)
         utterances = [
             Utterance(text=text, speaker="", samples=clip, sample_rate_hz=SAMPLE_RATE_HZ)
             for text, clip in zip(texts, audio, strict=True)
@@ -194,6 +205,21 @@ def mean_mel_error(codec: Codec, originals: Sequence[Audio], decoded: Sequence[A
     return sum(errors) / len(errors)
 
 
+def cer_differences(before: Figures, after: Figures) -> Figures:
+    """Subtract the error rates of the same texts, and compute the interval of the mean.
+
+    A text that is repeated counts each time, so the interval is a little too narrow.
+    """
+    differences: Figures = {}
+    for key, rates in after.items():
+        if key.startswith(SENTENCE_CERS):
+            difference = np.subtract(rates, before[key])
+            name = key.replace(SENTENCE_CERS, "sentence_cer")
+            differences[name] = float(difference.mean())
+            differences[f"{name}_interval"] = list(bootstrap_interval(difference.tolist()))
+    return differences
+
+
 def main() -> None:
     """Write the figures as JSON and print them."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -229,16 +255,21 @@ def main() -> None:
             figures[f"base, {voice}'s codes"] = evaluation.loss_figures(paths.CHECKPOINT, of_voice)
     if "fine_tuned" in args.only:
         real = clips["Allison"]
-        texts, voice_clips = [clip.text for clip in real], [clip.audio for clip in real]
-        for name, checkpoint in (("base", paths.CHECKPOINT), ("fine-tuned", paths.FINE_TUNED)):
-            for prompt in ("alone", "with a reference"):
+        texts = [clip.text for clip in real] * params.num_repetitions
+        voice_clips = [clip.audio for clip in real]
+        for name, checkpoint in MODELS.items():
+            for prompt in PROMPTS:
                 figures[f"{name}, {prompt}, Allison's texts"] = evaluation.speech_figures(
                     checkpoint, texts, voice_clips, with_reference=prompt != "alone"
                 )
+        for prompt in PROMPTS:
+            before, after = (figures[f"{name}, {prompt}, Allison's texts"] for name in MODELS)
+            figures[f"difference, {prompt}, Allison's texts"] = cer_differences(before, after)
         figures["fine-tuned, Allison's codes"] = evaluation.loss_figures(paths.FINE_TUNED, real)
     paths.FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
     for name, values in figures.items():
-        print(f"{name}: " + ", ".join(f"{k} {np.round(v, 3)}" for k, v in values.items()))
+        shown = {k: v for k, v in values.items() if not k.startswith(SENTENCE_CERS)}
+        print(f"{name}: " + ", ".join(f"{k} {np.round(v, 3)}" for k, v in shown.items()))
 
 
 if __name__ == "__main__":

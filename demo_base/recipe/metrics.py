@@ -6,14 +6,14 @@ mono at 16 kHz.
 
 import re
 from collections.abc import Sequence
-from statistics import median
+from statistics import mean, median
 
 import jiwer
 import numpy as np
 from numpy.typing import NDArray
 
+from fishdvc.evaluation import recognition
 from fishdvc.evaluation.bootstrap import mean_interval
-from fishdvc.evaluation.recognition import normalize_words
 
 Audio = NDArray[np.float32]
 
@@ -30,7 +30,7 @@ def error_rates(texts: Sequence[str], transcripts: Sequence[str]) -> dict[str, f
         ``wer`` and ``cer``: word and character error rates over all texts, above 1 if transcripts
         are longer than texts. ``median_cer``: median over the texts; a transcript in which Whisper
         repeats itself can outweigh all others in ``cer`` but hardly changes the median.
-        ``normalized_cer``: of normalized characters; ``cer`` counts "15" for "fifteen" as an error.
+        ``sentence_cer``: mean of ``sentence_error_rates``.
     """
     plain_texts, plain_transcripts = (
         [plain_words(text) for text in group] for group in (texts, transcripts)
@@ -39,12 +39,17 @@ def error_rates(texts: Sequence[str], transcripts: Sequence[str]) -> dict[str, f
         "wer": jiwer.wer(plain_texts, plain_transcripts),
         "cer": jiwer.cer(plain_texts, plain_transcripts),
         "median_cer": median(map(jiwer.cer, plain_texts, plain_transcripts)),
-        "normalized_cer": jiwer.cer(_letters(texts), _letters(transcripts)),
+        "sentence_cer": mean(sentence_error_rates(texts, transcripts)),
     }
 
 
-def _letters(texts: Sequence[str]) -> list[str]:
-    return [normalize_words(text, "en").replace(" ", "") for text in texts]
+def sentence_error_rates(texts: Sequence[str], transcripts: Sequence[str]) -> list[float]:
+    """Compute the character error rate of each text as the stage ``evaluate`` does.
+
+    "15" equals "fifteen", and a rate is at most 1, however often Whisper repeats itself.
+    """
+    pairs = zip(texts, transcripts, strict=True)
+    return [recognition.error_rates(text, heard, "en")["cer"] for text, heard in pairs]
 
 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
