@@ -6,16 +6,11 @@ This check needs the packages of the tests. inspect_run.py needs only those of t
 from pathlib import Path
 from statistics import mean
 
-import torch
-
-from fishdvc.codec.checkpoint import load_codec
 from fishdvc.evaluation.recognition import Recognizer, error_rates
+from fishdvc.generation.loading import load_synthesizer
 from fishdvc.generation.settings import Sampling
-from fishdvc.generation.synthesizer import Synthesizer
-from fishdvc.model.checkpoint import load_dual_ar
 from fishdvc.params import read_params
 from fishdvc.pipeline.evaluate import EvaluateParams
-from fishdvc.text.tokenizer import load_tokenizer
 
 # Prompts of the demo's voice that are not in the demo's data.
 TEXTS = (
@@ -32,12 +27,7 @@ NUM_REPETITIONS = 3
 
 merged = Path("data/merged")
 params = read_params(Path("params.yaml"), "evaluate", EvaluateParams)
-codec_checkpoint = next(merged.glob("*generator.pth"))
-synthesizer = Synthesizer(
-    load_dual_ar(merged, dtype=torch.float32),
-    load_codec(codec_checkpoint, codec_checkpoint.with_suffix(".json")),
-    load_tokenizer(merged),
-)
+synthesizer = load_synthesizer(merged, next(merged.glob("*generator.pth")), None, "cpu")
 texts = TEXTS * NUM_REPETITIONS
 spoken = synthesizer.speak(
     [(text, []) for text in texts],

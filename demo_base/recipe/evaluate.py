@@ -208,7 +208,7 @@ def mean_mel_error(codec: Codec, originals: Sequence[Audio], decoded: Sequence[A
 def cer_differences(before: Figures, after: Figures) -> Figures:
     """Subtract the error rates of the same texts, and compute the interval of the mean.
 
-    A text that is repeated counts each time, so the interval is a little too narrow.
+    A text that is spoken several times counts each time.
     """
     differences: Figures = {}
     for key, rates in after.items():
